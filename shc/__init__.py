@@ -1,0 +1,24 @@
+"""Semantic hash centers: short binary codes whose distances mean something.
+
+Submodules load on first use (`import shc; shc.centers.solve(...)`), so importing the package stays cheap.
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+__version__ = "0.1.0"
+_MODULES = (
+    "bounds", "centers", "config", "constructions", "datasets", "hamming", "hierarchy", "histograms", "live", "methods",
+    "metrics", "models", "pipeline", "plots", "ranking", "refresh", "report", "runs", "similarity", "stages",
+    "training", "widgets",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _MODULES:
+        return import_module(f"shc.{name}")
+    raise AttributeError(f"module 'shc' has no attribute {name!r}; its modules are {', '.join(_MODULES)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES])

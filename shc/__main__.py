@@ -1,0 +1,7 @@
+"""`python -m shc` is the `shc` command."""
+
+import sys
+
+from shc.cli import main
+
+sys.exit(main())

@@ -1,0 +1,209 @@
+"""Simulated annealing and descent over sets of centers: the optimizer behind `shc.centers`.
+
+On the way a rising penalty lets sets break the minimum distance; what is kept as best never does. The compiled moves
+are in `shc.moves`; this module chooses temperatures, repairs and polishes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from shc import moves
+from shc.hamming import minimum_distance
+
+# In units of the problem's energy (see `Problem.scale`), found by trial on the instances of benchmarks/centers.py.
+HEAT, COOL = 5.0, 0.2  # first and last temperature, times bits
+SOFT, HARD = 0.2, 4.0  # first penalty; last penalty, times bits
+SHARES = (0.5, 0.3, 0.1, 0.1)  # flips, pairs of flips in one center, one bit of two centers, exchanges
+FORBID = 1e9  # a penalty that no gain outweighs
+TOLERANCE = 1e-6  # gains below are rounding
+
+
+@dataclass(frozen=True)
+class Problem:
+    """min mean(w (S − HᵀH/K)²) + balance/C² (‖Σh‖² − KC) over centers that keep `min_distance`; see `of`."""
+
+    similarity: np.ndarray  # [C, C]
+    bits: int
+    min_distance: int
+    weights: np.ndarray  # [C, C]
+    balance: float
+    free: np.ndarray  # int64 [F], the classes whose centers may change
+
+    @classmethod
+    def of(
+        cls,
+        similarity: np.ndarray,
+        bits: int,
+        min_distance: int,
+        weights: np.ndarray | None = None,
+        balance: float = 0.0,
+        free: np.ndarray | None = None,
+    ) -> "Problem":
+        """A problem with plain defaults: all pairs weigh 1, no balance term, every center may change."""
+        classes = len(similarity)
+        return cls(
+            similarity=similarity,
+            bits=bits,
+            min_distance=min_distance,
+            weights=np.ones((classes, classes)) if weights is None else weights,
+            balance=balance,
+            free=np.arange(classes) if free is None else np.asarray(free, dtype=np.int64),
+        )
+
+    @property
+    def cap(self) -> int:
+        """Largest inner product of two centers that keep the distance."""
+        return self.bits - 2 * self.min_distance
+
+    @property
+    def scale(self) -> float:
+        """Mean weight of a pair; temperatures and penalties grow with it."""
+        return float(self.weights.mean()) or 1.0
+
+    def loss(self, codes: np.ndarray) -> float:
+        """The objective of codes [C, K], without any penalty."""
+        inner = codes.astype(np.float64) @ codes.T.astype(np.float64)  # [C, C]
+        residual = self.similarity - inner / self.bits
+        value = float((self.weights * residual**2).mean())
+        if self.balance:
+            value += self.balance * float(inner.sum() - np.trace(inner)) / len(codes) ** 2
+        return value
+
+    def feasible(self, codes: np.ndarray) -> bool:
+        """Whether codes [C, K] keep the minimum distance."""
+        return minimum_distance(codes) >= self.min_distance
+
+    def arrays(self, codes: np.ndarray, dtype: type) -> tuple[np.ndarray, ...]:
+        """bits [K, C], inner, quad and lin [C, C] as `shc.moves` wants them.
+
+        Times C²K²/2 the objective is, up to a constant, Σ_{i<j} quad g² − 2 lin g.
+        """
+        quad = self.weights.copy()
+        lin = quad * self.similarity * self.bits - self.balance * self.bits**2 / 2
+        np.fill_diagonal(quad, 0.0)
+        np.fill_diagonal(lin, 0.0)
+        bits = np.ascontiguousarray(codes.T, dtype=dtype)
+        inner = bits.T @ bits
+        np.fill_diagonal(inner, -self.bits)
+        return bits, inner, quad.astype(dtype), lin.astype(dtype)
+
+
+class Progress(NamedTuple):
+    """A solver's current set `codes` [C, K], and a set near it that keeps the minimum distance, if there is one."""
+
+    stage: str
+    temperature: float
+    codes: np.ndarray
+    found: np.ndarray | None
+
+
+def state_of(*seeds: int) -> np.ndarray:
+    """State uint64 [1] of the kernels' random numbers, mixed from whole numbers."""
+    return np.random.SeedSequence(seeds).generate_state(1, np.uint64)
+
+
+def anneal(
+    problem: Problem, start: np.ndarray, state: np.ndarray, sweeps: int, records: int, warm: bool = False
+) -> Iterator[Progress]:
+    """Anneal from `start` [C, K], then descend; yield Progress.
+
+    A sweep is as many proposals as there are free bits. `warm` starts cold enough to stay near `start`. Stages are
+    "anneal" (`records` times) and "descend"; the last set is a local optimum that keeps the distance, if one was found.
+    """
+    bits, inner, quad, lin = problem.arrays(start, np.float32)
+    if not len(problem.free):
+        return
+    unit = problem.scale * problem.bits
+    heat, cool, soft, hard = HEAT * unit, COOL * unit, SOFT * problem.scale, HARD * unit
+    cap = np.float32(problem.cap)
+    records = max(1, min(records, sweeps))
+    proposals = -(-sweeps * problem.bits * len(problem.free) // records)
+    shares = np.array(SHARES)
+    first = 0.6 if warm else 0.0
+    for record in range(records):
+        lower, upper = (first + (1 - first) * r / records for r in (record, record + 1))
+        hot, cold = (heat * (cool / heat) ** part for part in (lower, upper))
+        light, heavy = (soft * (hard / soft) ** part for part in (lower, upper))
+        moves.anneal(
+            bits, inner, quad, lin, cap, problem.free, shares, proposals, hot, cold, light, heavy, False, state
+        )
+        codes = _codes(bits)
+        yield Progress("anneal", cold, codes, _feasible_neighbor(problem, codes))
+    yield from descend(problem, codes, state)
+
+
+def descend(problem: Problem, codes: np.ndarray, state: np.ndarray) -> Iterator[Progress]:
+    """Improve codes [C, K] until no flip, pair of flips in one center or exchange helps; yields like `anneal`.
+
+    Violations are removed first. The final set is checked: a whole pass found no move.
+    """
+    if not problem.feasible(codes):
+        repaired = _feasible_neighbor(problem, codes)
+        if repaired is None:
+            repaired = repair(codes, problem.min_distance, problem.free, int(state[0] % 2**31), sweeps=200)
+        if repaired is None:
+            yield Progress("descend", 0.0, codes, None)
+            return
+        codes = repaired
+    bits, inner, quad, lin = problem.arrays(codes, np.float64)
+    while True:
+        taken = moves.descend(
+            bits, inner, quad, lin, float(problem.cap), FORBID * problem.scale, problem.free, True, True,
+            TOLERANCE * problem.scale,
+        )  # fmt: skip
+        codes = _codes(bits)
+        yield Progress("descend", 0.0, codes, codes)
+        if not taken:
+            return
+
+
+def polish(problem: Problem, codes: np.ndarray, state: np.ndarray, sweeps: int) -> np.ndarray:
+    """Best set of a short, warm annealing from feasible `codes` [C, K] that keeps the distance."""
+    best, best_loss = codes, problem.loss(codes)
+    for progress in anneal(problem, codes, state, sweeps, records=1, warm=True):
+        if progress.found is not None and problem.loss(progress.found) < best_loss:
+            best, best_loss = progress.found, problem.loss(progress.found)
+    for progress in descend(problem, best, state):
+        best = progress.codes
+    return best
+
+
+def repair(codes: np.ndarray, min_distance: int, free: np.ndarray, seed: int, sweeps: int = 2000) -> np.ndarray | None:
+    """Change the `free` rows of codes [C, K] until all pairs keep `min_distance`; None if `sweeps` do not suffice."""
+    classes, bits = codes.shape
+    problem = Problem.of(np.eye(classes), bits, min_distance, weights=np.zeros((classes, classes)), free=free)
+    if problem.feasible(codes):
+        return codes
+    if not len(free):
+        return None
+    columns, inner, quad, lin = problem.arrays(codes, np.float32)
+    shares = np.array([0.5, 0.5, 0.0, 0.0])
+    moves.anneal(
+        columns, inner, quad, lin, np.float32(problem.cap), free, shares, sweeps * bits * len(free),
+        40.0, 2.0, 1.0, 1.0, True, state_of(seed),
+    )  # fmt: skip
+    found = _codes(columns)
+    return found if problem.feasible(found) else None
+
+
+def _feasible_neighbor(problem: Problem, codes: np.ndarray) -> np.ndarray | None:
+    """A set near codes [C, K] that keeps the distance, by descent under a heavy penalty; None if stuck."""
+    bits, inner, quad, lin = problem.arrays(codes, np.float32)
+    for penalty in (HARD * problem.bits, 100 * HARD * problem.bits):
+        for _ in range(20):
+            taken = moves.descend(
+                bits, inner, quad, lin, np.float32(problem.cap), np.float32(penalty * problem.scale), problem.free,
+                False, False, np.float32(0.01 * problem.scale),
+            )  # fmt: skip
+            if not taken:
+                break
+        if moves.violations(inner, problem.cap) == 0:
+            return _codes(bits)
+    return None
+
+
+def _codes(bits: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(bits.T).astype(np.int8)

@@ -1,0 +1,374 @@
+"""Hash centers (stage 2): one ±1 code per class, close in Hamming space where the classes are similar.
+
+Minimizes f(H) = mean over all C² entries of (S − HᵀH/K)², S the class similarity, while every two centers stay at
+least the minimum distance d apart (SHC, Chen et al. 2025). `optimize_centers` yields a record per step, for live
+plots; `solve` drains it. The search itself is in `shc.annealing`, the paper's solver in `shc.published`.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+
+from shc.annealing import Problem, Progress, anneal, descend, state_of
+from shc.constructions import distance_only_centers, feasible_centers, max_distance_limits
+from shc.hamming import as_codes, check_size, min_distance_rule, minimum_distance, pair_histogram
+
+SOLVERS = ("shc", "paper", "paper-code")
+ROUNDING = 1e-5  # how far S may be from symmetric, or its diagonal from 1
+
+
+@dataclass(frozen=True)
+class CenterStep:
+    """What a center optimizer has after one step.
+
+    `loss`, `min_distance` (bits), `feasible`, `histogram` (int64 [K+1], pairs per distance) and `codes` (int8 [C, K])
+    describe the current set; `best_loss` and `best_codes` the best set so far that keeps `required_distance`. `stage`
+    is "start", "anneal", "round" (published solvers), "descend" or "done"; the codes of "done" are the result.
+    """
+
+    step: int
+    stage: str
+    loss: float
+    best_loss: float
+    min_distance: int
+    feasible: bool
+    temperature: float
+    histogram: np.ndarray
+    codes: np.ndarray
+    seconds: float
+    best_codes: np.ndarray
+    required_distance: int
+
+
+@dataclass(frozen=True)
+class CenterSet:
+    """Hash centers `codes` int8 [C, K] and how they were found.
+
+    `min_distance` is the distance that the optimizer kept (bits), `requested_distance` the one asked for,
+    `achieved_distance` the smallest that occurs. `feasible` (achieved ≥ min_distance) can be False only for
+    `solver="paper"`; `complete` is False if the optimizer was stopped. `bound` is a lower bound on the loss of any such
+    set, None if it was not computed.
+    """
+
+    codes: np.ndarray
+    loss: float
+    min_distance: int
+    requested_distance: int
+    achieved_distance: int
+    feasible: bool
+    complete: bool
+    bound: float | None
+    seconds: float
+    solver: str
+    seed: int
+    history: list[CenterStep] = field(repr=False, default_factory=list)
+
+
+def loss(S: np.ndarray, codes: np.ndarray, *, weights: np.ndarray | None = None, balance: float = 0.0) -> float:
+    """f(H) of codes [C, K]: mean over all C² entries of w (S − HᵀH/K)², plus balance/C² (‖Σh‖² − KC).
+
+    >>> loss(np.eye(2), np.array([[1, 1], [1, -1]]))
+    0.0
+    """
+    codes = as_codes(codes)
+    S = np.asarray(S, dtype=np.float64)
+    if S.shape != (len(codes), len(codes)):
+        raise ValueError(f"S has shape {list(S.shape)}, but there are {len(codes)} codes; pass one code per class")
+    checked = None if weights is None else _check_weights(weights, len(S))
+    return Problem.of(S, codes.shape[1], 0, weights=checked, balance=balance).loss(codes)
+
+
+def optimize_centers(
+    S: np.ndarray,
+    bits: int,
+    *,
+    min_distance: int | str = "rule",
+    seed: int = 0,
+    solver: str = "shc",
+    balance: float | None = None,
+    weights: np.ndarray | None = None,
+    start: np.ndarray | None = None,
+    fixed: tuple[np.ndarray, np.ndarray] | None = None,
+    sweeps: int | None = None,
+    restarts: int = 1,
+    records: int = 100,
+) -> Iterator[CenterStep]:
+    """Optimize hash centers for a class similarity S [C, C] and yield a CenterStep now and then.
+
+    min_distance: "rule" (the paper's d; if no such set is found, the next smaller), a whole number (kept, or
+    ValueError) or "max" (the largest for which a set is found). solver: "shc" (annealing), "paper" (its augmented
+    Lagrangian to the letter, which may break d), "paper-code" (with its authors' two changes, which keep d). balance:
+    weight μ of the bit-balance term μ/C² (‖Σh‖² − KC); none by default, the paper's .625 inside the published solvers,
+    whose records show the plain loss. weights [C, C]: per pair, symmetric, at least 0. start [C, K]: codes to begin from.
+    fixed = (indices [F], codes [F, K]): classes whose centers stay. sweeps: proposals per bit and restart; by default
+    enough to come near the best known sets. records: steps yielded while annealing. Stop whenever you like: the last
+    record's `best_codes` keep the distance. The same seed gives the same steps, their `seconds` apart.
+
+    Raises ValueError, at the call, for a request that makes no sense or whose distance cannot be reached.
+
+    >>> last = list(optimize_centers(np.eye(4), 8, sweeps=50))[-1]
+    >>> last.stage, last.loss, last.min_distance
+    ('done', 0.0, 4)
+    """
+    S = check_similarity(S)
+    classes = len(S)
+    check_size(bits, classes)
+    _check_options(solver, balance, restarts, records, sweeps)
+    checked_weights = None if weights is None else _check_weights(weights, classes)
+    held = None if fixed is None else _check_fixed(fixed, classes, bits)
+    begin = None if start is None else _check_start(start, classes, bits)
+    if begin is not None and held is not None:
+        begin[held[0]] = held[1]
+    if solver != "shc":
+        for name, given in (("weights", weights), ("start", start), ("fixed", fixed)):
+            if given is not None:
+                raise ValueError(f'solver={solver!r} does not take {name}; use solver="shc"')
+    distance, feasible = _first_set(classes, bits, min_distance, seed, held, begin)
+    free = None if held is None else np.setdiff1d(np.arange(classes), held[0])
+    if solver == "shc":
+        problem = Problem.of(S, bits, distance, checked_weights, balance or 0.0, free)
+        effort = default_sweeps(classes) if sweeps is None else sweeps
+        return _records(problem, feasible, _search(problem, feasible, begin, seed, effort, restarts, records))
+    from shc.published import BALANCE, augmented_lagrangian
+
+    begin = distance_only_centers(bits, classes, seed)
+    mu = BALANCE if balance is None else balance
+    rounds = augmented_lagrangian(S, begin, distance, balance=mu, as_coded=solver == "paper-code")
+    return _records(Problem.of(S, bits, distance), begin, rounds, keep_any=solver == "paper")
+
+
+def solve(S: np.ndarray, bits: int, *, bound: bool = False, **options) -> CenterSet:
+    """The centers that `optimize_centers` (same options) ends with, as a CenterSet.
+
+    The set keeps its minimum distance, unless solver="paper", which is shown as it is and flagged by `feasible`.
+    `bound` adds a lower bound on the loss (`shc.bounds`; for the plain loss only, seconds).
+
+    >>> solve(np.eye(4), 8, sweeps=50).loss
+    0.0
+    """
+    steps = optimize_centers(S, bits, **options)
+    plain = options.get("weights") is None and not options.get("balance")
+    requested = options.get("min_distance", "rule")
+    if requested == "rule":
+        requested = min_distance_rule(bits, len(S))
+    result = collect(
+        steps,
+        requested_distance=None if requested == "max" else requested,
+        solver=options.get("solver", "shc"),
+        seed=options.get("seed", 0),
+    )
+    if not (bound and plain):
+        return result
+    from dataclasses import replace
+
+    from shc.bounds import lower_bound
+
+    return replace(result, bound=lower_bound(check_similarity(S), bits, result.min_distance))
+
+
+def collect(
+    steps: Iterable[CenterStep], *, requested_distance: int | None = None, solver: str = "shc", seed: int = 0
+) -> CenterSet:
+    """Turn the steps of `optimize_centers`, all of them or those up to an early stop, into a CenterSet.
+
+    ValueError if there are no steps.
+
+    >>> collect(optimize_centers(np.eye(4), 8, sweeps=50)).complete
+    True
+    """
+    history = list(steps)
+    if not history:
+        raise ValueError("no steps to collect; let optimize_centers run for at least one step")
+    last = history[-1]
+    complete = last.stage == "done"
+    codes = last.codes if complete else last.best_codes
+    return CenterSet(
+        codes=codes,
+        loss=last.loss if complete else last.best_loss,
+        min_distance=last.required_distance,
+        requested_distance=last.required_distance if requested_distance is None else requested_distance,
+        achieved_distance=minimum_distance(codes),
+        feasible=last.feasible if complete else True,
+        complete=complete,
+        bound=None,
+        seconds=last.seconds,
+        solver=solver,
+        seed=seed,
+        history=history,
+    )
+
+
+def default_sweeps(classes: int) -> int:
+    """Proposals per bit that bring `classes` centers near the best known sets; fewer where each costs more."""
+    return int(np.clip(800_000 // classes, 1000, 8000))
+
+
+def check_similarity(S: np.ndarray) -> np.ndarray:
+    """S as float64 [C, C], exactly symmetric with unit diagonal; ValueError if it is not so up to rounding."""
+    S = np.asarray(S, dtype=np.float64)
+    if S.ndim != 2 or S.shape[0] != S.shape[1] or not len(S):
+        raise ValueError(f"S has shape {list(S.shape)}; expected a square matrix [C, C], one row per class")
+    if not np.isfinite(S).all():
+        i, j = np.argwhere(~np.isfinite(S))[0]
+        raise ValueError(f"S[{i}, {j}] is {S[i, j]}; every similarity must be finite (a class without images?)")
+    gap = np.abs(S - S.T)
+    if gap.max() > ROUNDING:
+        i, j = np.unravel_index(gap.argmax(), gap.shape)
+        raise ValueError(
+            f"S is not symmetric: S[{i}, {j}] = {S[i, j]:.6g} but S[{j}, {i}] = {S[j, i]:.6g}; pass (S + S.T) / 2"
+        )
+    off = np.abs(np.diag(S) - 1)
+    if off.max() > ROUNDING:
+        i = int(off.argmax())
+        raise ValueError(
+            f"S[{i}, {i}] = {S[i, i]:.6g}, but a class has similarity 1 to itself; set np.fill_diagonal(S, 1)"
+        )
+    S = (S + S.T) / 2
+    np.fill_diagonal(S, 1.0)
+    return S
+
+
+def _search(
+    problem: Problem,
+    feasible: np.ndarray,
+    begin: np.ndarray | None,
+    seed: int,
+    sweeps: int,
+    restarts: int,
+    records: int,
+) -> Iterator[Progress]:
+    """The package's own solver: annealing, `restarts` times, then a check that the best set is a local optimum."""
+    state = state_of(seed)
+    best, best_loss = feasible, problem.loss(feasible)
+    for _ in range(restarts):
+        first = feasible if begin is None else begin
+        for progress in anneal(problem, first, state, sweeps, -(-records // restarts), warm=begin is not None):
+            if progress.found is not None and problem.loss(progress.found) < best_loss:
+                best, best_loss = progress.found, problem.loss(progress.found)
+            yield progress
+    yield from descend(problem, best, state)
+
+
+def _records(
+    problem: Problem, start: np.ndarray, rounds: Iterator[Progress], keep_any: bool = False
+) -> Iterator[CenterStep]:
+    """Records of a solver's progress; `start` keeps the distance, and so does the result unless `keep_any`."""
+    began = perf_counter()
+    best, best_loss = start, problem.loss(start)
+    result, result_loss = best, best_loss
+
+    def record(stage: str, codes: np.ndarray, temperature: float = 0.0) -> CenterStep:
+        distance = minimum_distance(codes)
+        return CenterStep(
+            step=step,
+            stage=stage,
+            loss=problem.loss(codes),
+            best_loss=best_loss,
+            min_distance=distance,
+            feasible=distance >= problem.min_distance,
+            temperature=temperature,
+            histogram=pair_histogram(codes),
+            codes=codes,
+            seconds=perf_counter() - began,
+            best_codes=best,
+            required_distance=problem.min_distance,
+        )
+
+    step = 0
+    yield record("start", start)
+    for progress in rounds:
+        step += 1
+        if progress.found is not None and problem.loss(progress.found) < best_loss:
+            best, best_loss = progress.found, problem.loss(progress.found)
+        if problem.loss(progress.codes) < result_loss:
+            result, result_loss = progress.codes, problem.loss(progress.codes)
+        yield record(progress.stage, progress.codes, progress.temperature)
+    step += 1
+    yield record("done", result if keep_any else best)
+
+
+def _first_set(
+    classes: int,
+    bits: int,
+    min_distance: int | str,
+    seed: int,
+    fixed: tuple[np.ndarray, np.ndarray] | None,
+    start: np.ndarray | None,
+) -> tuple[int, np.ndarray]:
+    """The distance to keep and a first set int8 [C, K] that keeps it."""
+    limits = max_distance_limits(bits, classes)  # raises if there are more classes than codes
+    rule = min_distance_rule(bits, classes)
+    limit = limits.largest if fixed is None else min(limits.largest, minimum_distance(fixed[1]))
+    explicit = not isinstance(min_distance, str)
+    if explicit:
+        if isinstance(min_distance, bool) or min_distance != int(min_distance) or min_distance < 0:
+            raise ValueError(f"min_distance={min_distance!r}; expected a whole number of bits, 'rule' or 'max'")
+        wanted = int(min_distance)
+        if wanted > limits.largest:
+            raise ValueError(
+                f"min_distance={wanted} is impossible: {classes} codes of {bits} bits are at most {limits.largest} "
+                f"apart ({limits.name} limit); the paper's rule asks for {rule}"
+            )
+        if wanted > limit:
+            raise ValueError(
+                f"min_distance={wanted}, but two of the fixed codes are only {limit} apart; ask for at most {limit}"
+            )
+    elif min_distance in ("rule", "max"):
+        wanted = min(rule, limit) if min_distance == "rule" else limit
+    else:
+        raise ValueError(f"min_distance={min_distance!r}; expected a whole number of bits, 'rule' or 'max'")
+    for distance in range(wanted, -1, -1):
+        if start is not None and minimum_distance(start) >= distance:
+            codes: np.ndarray | None = start
+        else:
+            codes = feasible_centers(bits, classes, distance, seed, fixed, start)
+        if codes is None:
+            continue
+        if explicit and distance < wanted:
+            raise ValueError(
+                f"found no {classes} codes of {bits} bits with min_distance={wanted}; the largest found is {distance}, "
+                f"the paper's rule asks for {rule}"
+            )
+        return distance, codes
+    raise AssertionError("distance 0 is always kept")
+
+
+def _check_options(solver: str, balance: float | None, restarts: int, records: int, sweeps: int | None) -> None:
+    if solver not in SOLVERS:
+        raise ValueError(f"solver={solver!r} is unknown; expected one of {', '.join(SOLVERS)}")
+    for name, value in (("sweeps", sweeps), ("restarts", restarts), ("records", records)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name}={value}; expected a whole number of at least 1")
+    if balance is not None and not 0 <= balance < np.inf:
+        raise ValueError(f"balance={balance}; expected a finite weight of at least 0")
+
+
+def _check_weights(weights: np.ndarray, classes: int) -> np.ndarray:
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.shape != (classes, classes):
+        raise ValueError(f"weights have shape {list(weights.shape)}; expected [{classes}, {classes}] like S")
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(f"weights go from {weights.min()} to {weights.max()}; expected finite values of at least 0")
+    if np.abs(weights - weights.T).max() > ROUNDING * max(1.0, weights.max()):
+        raise ValueError("weights are not symmetric; pass (weights + weights.T) / 2")
+    return (weights + weights.T) / 2
+
+
+def _check_start(start: np.ndarray, classes: int, bits: int) -> np.ndarray:
+    codes = as_codes(start).copy()
+    if codes.shape != (classes, bits):
+        raise ValueError(f"start has shape {list(codes.shape)}; expected [{classes}, {bits}], one code per class")
+    return codes
+
+
+def _check_fixed(fixed: tuple[np.ndarray, np.ndarray], classes: int, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    indices, codes = np.asarray(fixed[0], dtype=np.int64), as_codes(fixed[1])
+    if indices.ndim != 1 or codes.shape != (len(indices), bits):
+        raise ValueError(
+            f"fixed has indices {list(indices.shape)} and codes {list(codes.shape)}; expected [F] and [F, {bits}]"
+        )
+    if len(np.unique(indices)) != len(indices) or (indices < 0).any() or (indices >= classes).any():
+        raise ValueError(f"fixed indices {indices.tolist()}; expected different classes from 0 to {classes - 1}")
+    return indices, codes

@@ -1,0 +1,107 @@
+"""The command line: `shc run`, `shc report`, `shc refresh`, `shc datasets`, `shc methods`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from shc import pipeline
+from shc.runs import Run, RunError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status, 2 for a mistake in its arguments and 1 for a failure on the way."""
+    parser = argparse.ArgumentParser(prog="shc", description="Semantic hash centers: run, report, list.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="execute the notebook sequence headless and write its report")
+    run.add_argument("--name", default="quickstart", help="run folder under runs/ (default: quickstart)")
+    run.add_argument("--quick", action="store_true", help="a fifth of the data, short training: minutes")
+    run.add_argument("--from", dest="first", metavar="NB", help="execute this notebook and all after it, e.g. 03")
+    run.add_argument("--only", metavar="NB", help="execute this notebook only, e.g. 05")
+    run.add_argument("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
+    run.add_argument("--data", help="data set, short for --set data=…")
+    run.add_argument("--parameters", action="store_true", help="list all parameters and stop")
+    for name, text in (
+        ("report", "write a run's index.html again"),
+        ("refresh", "put a run's outputs into the committed notebooks"),
+    ):
+        commands.add_parser(name, help=text).add_argument("--name", default="quickstart", help="run folder under runs/")
+    commands.add_parser("datasets", help="list the data sets")
+    commands.add_parser("methods", help="list the hashing methods")
+    options = parser.parse_args(arguments)
+    try:
+        return COMMANDS[options.command](options)
+    except KeyboardInterrupt:
+        print("\nStopped. Finished steps are kept; the same command goes on from here.", file=sys.stderr)
+        return 130
+    except pipeline.ParameterError as error:
+        print(f"shc: {error}", file=sys.stderr)
+        return 2
+    except (ValueError, RunError, pipeline.NotebookError) as error:
+        print(f"shc: {error}", file=sys.stderr)
+        return 1
+
+
+def command_run(options: argparse.Namespace) -> int:
+    from functools import partial
+
+    say = partial(print, flush=True)
+    if options.parameters:
+        list_parameters()
+        return 0
+    run = pipeline.run_sequence(
+        options.name, settings=options.settings, quick=options.quick, first=options.first, only=options.only,
+        data=options.data, say=say,
+    )  # fmt: skip
+    from shc.report import write_report
+
+    say(write_report(run))
+    if summary := run.results().get("summary"):
+        say(summary)
+    return 0
+
+
+def list_parameters() -> None:
+    seen: set[str] = {"run"}
+    for notebook, parameters in pipeline.all_parameters().items():
+        for p in (p for p in parameters.values() if p.name not in seen):
+            seen.add(p.name)
+            print(f"{notebook[:2]}  {p.name + ': ' + p.kind:<22} {p.default!r:<14} {p.help}")
+
+
+def command_report(options: argparse.Namespace) -> int:
+    from shc.report import write_report
+
+    print(write_report(Run(pipeline.run_path(options.name))))
+    return 0
+
+
+def command_refresh(options: argparse.Namespace) -> int:
+    from shc.refresh import refresh
+
+    print("\n".join(refresh(Run(pipeline.run_path(options.name)))))
+    return 0
+
+
+def command_datasets(options: argparse.Namespace) -> int:
+    from shc import datasets
+
+    for name, description in datasets.available().items():
+        print(f"{name:<10} {description}")
+    return 0
+
+
+def command_methods(options: argparse.Namespace) -> int:
+    from shc import methods
+
+    for name, entry in methods.available().items():
+        print(f"{name:<10} needs {entry.needs:<8} centers {entry.default_centers:<10} {entry.source}")
+    return 0
+
+
+COMMANDS = {
+    "run": command_run,
+    "report": command_report,
+    "refresh": command_refresh,
+    "datasets": command_datasets,
+    "methods": command_methods,
+}

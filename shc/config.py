@@ -1,0 +1,157 @@
+"""Parameters of every step as validated dataclasses; notebooks build them from their `parameters` cell.
+
+A field's comment is its reason. Fields that only say where to compute (device, threads) are not part of a result's
+identity; everything else is.
+"""
+
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
+
+from shc.training import Schedule, resolve_device
+
+SIMILARITY_SOURCES = ("classifier", "hierarchy", "names", "features", "exact")
+CENTER_KINDS = ("semantic", "permuted", "distance", "random", "csq")
+WHERE = ("device", "threads")
+
+
+class ConfigError(ValueError):
+    """A parameter whose value cannot be used; the message names it and what is expected."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Common to all steps: types are checked when the object is made."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, kind = getattr(self, field.name), field.type
+            if kind is float and isinstance(value, int) and not isinstance(value, bool):
+                object.__setattr__(self, field.name, float(value))
+            elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):  # type: ignore[arg-type]
+                expected = getattr(kind, "__name__", kind)
+                raise ConfigError(f"{field.name}={value!r} must be of type {expected}, not {type(value).__name__}")
+            if isinstance(getattr(self, field.name), float) and not math.isfinite(getattr(self, field.name)):
+                raise ConfigError(f"{field.name}={value!r} must be a finite number")
+        self.check()
+
+    def check(self) -> None:
+        """Check values beyond their types."""
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the result, without those that only say where it is computed."""
+        return {name: value for name, value in asdict(self).items() if name not in WHERE}
+
+    def with_(self, **changes: Any) -> Self:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Data(Step):
+    """Which images: see `shc.datasets.load`."""
+
+    data: str = "emoji"
+    scale: float = 1.0  # share of the full sizes (10,000 training images)
+    size: int = 32  # pixels
+    seed: int = 0
+    fold: int = 0  # which drawing family is held out
+    protocol: str = "closed"  # or "unseen-classes"
+
+
+@dataclass(frozen=True)
+class Training(Step):
+    """What classifier and hasher training have in common."""
+
+    epochs: int = 20
+    batch: int = 128
+    lr: float = 3e-3
+    weight_decay: float = 0.05
+    seed: int = 0
+    device: str = "auto"
+    dtype: str = "float32"
+    threads: int = 2  # the default stays 2 on any machine, so that numbers repeat
+
+    def check(self) -> None:
+        resolve_device(self.device)
+        self.schedule()
+
+    def schedule(self) -> Schedule:
+        """The training loop's settings."""
+        names = {field.name for field in fields(Schedule)}
+        shared = {name: value for name, value in asdict(self).items() if name in names}
+        return Schedule(**(shared | {"device": resolve_device(self.device)}))
+
+
+@dataclass(frozen=True)
+class ClassifierConfig(Training):
+    """Stage 1: the network whose confusions tell how similar the classes are."""
+
+    net: str = "cnn"
+    weights: str = "none"
+    eval_every: int = 1
+
+
+@dataclass(frozen=True)
+class SimilarityConfig(Step):
+    """Stage 1, second half: how S is read."""
+
+    source: str = "classifier"
+    mask: str = "predicted"  # the paper's; "true" is the published code's
+    temperature: float = 1.0
+
+    def check(self) -> None:
+        one_of("source", self.source, SIMILARITY_SOURCES)
+        one_of("mask", self.mask, ("predicted", "true"))
+        if self.temperature <= 0:
+            raise ConfigError(f"temperature={self.temperature} must be above 0; 1 leaves the logits as they are")
+
+
+@dataclass(frozen=True)
+class CentersConfig(Step):
+    """Stage 2: one ±1 center per class."""
+
+    bits: int = 32
+    kind: str = "semantic"  # the controls: permuted, distance, random, csq
+    min_distance: str = "rule"  # the paper's rule, "max", or a number of bits
+    seed: int = 0
+    solver: str = "shc"
+
+    def check(self) -> None:
+        one_of("kind", self.kind, CENTER_KINDS)
+        if not 1 <= self.bits <= 1024:
+            raise ConfigError(f"bits={self.bits} must lie between 1 and 1024; 16, 32 and 64 are usual")
+        if self.min_distance not in ("rule", "max") and not self.min_distance.isdecimal():
+            raise ConfigError(
+                f"min_distance={self.min_distance!r} must be 'rule', 'max' or a whole number of bits such as '12'"
+            )
+
+    @property
+    def distance(self) -> str | int:
+        """`min_distance` as the optimizer takes it."""
+        return int(self.min_distance) if self.min_distance.isdecimal() else self.min_distance
+
+
+@dataclass(frozen=True)
+class HasherConfig(Training):
+    """Stage 3: the network that maps every image to its class's center."""
+
+    epochs: int = 10
+    lr: float = 2e-3
+    method: str = "shc"
+    init: str = "classifier"  # or "scratch"; every compared method starts from the same point
+    backbone_lr: float = 0.5  # factor on lr for the backbone when it starts trained
+    eval_every: int = 2
+
+    def check(self) -> None:
+        from shc import methods
+
+        super().check()
+        methods.info(self.method)
+        one_of("init", self.init, ("classifier", "scratch"))
+
+
+def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise ConfigError unless `value` is one of `allowed`."""
+    if value not in allowed:
+        raise ConfigError(f"{name}={value!r} is unknown; choose one of {', '.join(allowed)}")

@@ -1,0 +1,196 @@
+"""Image data sets, all as one record: images, labels, names, an optional class tree and disjoint splits.
+
+A data set is one file in this folder: a function from `Options` to `ImageSet`, registered by `@dataset("name")` and
+found by that name. Images are uint8 tensors, so that a whole set fits on the training device.
+"""
+
+import difflib
+import math
+import operator
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shc.hierarchy import Hierarchy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PROTOCOLS = ("closed", "unseen-classes")
+DATA_FOLDER = Path(__file__).parent / "data"
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """A data set in memory.
+
+    `images` uint8 [N, 3, S, S]; `labels` int64 [N], positions in `class_names`; every split int64 [n], positions in
+    `images`, no image in two splits. `train_classes` int64: the classes that occur in `train`. `groups` holds facts
+    per image, int64 [N] each, named by `group_names` (for `emoji`: the style and the drawing that an image shows).
+    `class_similarity` float64 [C, C] is the exact similarity of the classes where it is known. `fingerprint` (sha256)
+    identifies source, renderer, parameters, names and splits; it does not depend on the pixels.
+    """
+
+    name: str
+    images: "Tensor"
+    labels: "Tensor"
+    class_names: list[str]
+    hierarchy: Hierarchy | None
+    splits: dict[str, "Tensor"]
+    fingerprint: str
+    train_classes: "Tensor"
+    groups: dict[str, "Tensor"] = field(default_factory=dict)
+    group_names: dict[str, list[str]] = field(default_factory=dict)
+    class_similarity: np.ndarray | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def split(self, name: str) -> tuple["Tensor", "Tensor"]:
+        """Images [n, 3, S, S] and labels [n] of one split (views where the split is contiguous, so do not write).
+
+        Raises ValueError if the data set has no such split.
+        """
+        if name not in self.splits:
+            raise ValueError(f"{self.name} has no split {name!r}; its splits are {', '.join(self.splits)}")
+        rows = self.splits[name]
+        if len(rows) and bool((rows.diff() == 1).all()):
+            span = slice(int(rows[0]), int(rows[-1]) + 1)
+            return self.images[span], self.labels[span]
+        return self.images[rows], self.labels[rows]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `load` was asked for, checked; see there."""
+
+    name: str
+    scale: float = 1.0
+    size: int = 32
+    seed: int = 0
+    fold: int = 0
+    protocol: str = "closed"
+
+    def __post_init__(self) -> None:
+        for name in ("size", "seed", "fold"):
+            object.__setattr__(self, name, _whole_number(name, getattr(self, name)))
+        if isinstance(self.scale, bool) or not isinstance(self.scale, (int, float, np.number)):
+            raise ValueError(f"scale={self.scale!r} must be a number above 0 and at most 1, e.g. 0.1")
+        object.__setattr__(self, "scale", float(self.scale))
+        if not (math.isfinite(self.scale) and 0 < self.scale <= 1):
+            raise ValueError(f"scale={self.scale} must be above 0 and at most 1; 1 gives 10,000 training images")
+        if not 16 <= self.size <= 256:
+            raise ValueError(f"size={self.size} must lie between 16 and 256 pixels; 32 and 64 are usual")
+        if self.protocol not in PROTOCOLS:
+            raise ValueError(f"protocol={self.protocol!r} is unknown; choose {' or '.join(map(repr, PROTOCOLS))}")
+
+    def check_fold(self, folds: int, what: str) -> None:
+        """Raise ValueError unless the data set has the fold; `what` says what its folds are."""
+        if not 0 <= self.fold < folds:
+            known = f"0 to {folds - 1}" if folds > 1 else "only fold 0"
+            raise ValueError(f"fold={self.fold} does not exist: {self.name} has {known} ({what})")
+
+
+Builder = Callable[[Options], ImageSet]
+_REGISTRY: dict[str, Builder] = {}
+
+
+def dataset(name: str) -> Callable[[Builder], Builder]:
+    """Register the decorated function `Options -> ImageSet`; its docstring's first line is the description."""
+
+    def register(build: Builder) -> Builder:
+        _REGISTRY[name] = build
+        return build
+
+    return register
+
+
+def available() -> dict[str, str]:
+    """Name and one-line description of every data set in this folder.
+
+    >>> list(available())
+    ['emoji', 'shapes']
+    """
+    for module in pkgutil.iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+    return {name: (build.__doc__ or "").strip().split("\n")[0] for name, build in sorted(_REGISTRY.items())}
+
+
+def load(
+    name: str,
+    scale: float = 1.0,
+    size: int = 32,
+    seed: int = 0,
+    fold: int = 0,
+    protocol: str = "closed",
+) -> ImageSet:
+    """Load a data set by name; rendered images come from the cache folder if they were rendered before.
+
+    `scale` in (0, 1] shrinks every split (at least 2 images per class and split); `size` is the image's side in pixels;
+    `seed` draws the renders; `fold` selects what is held out (for `emoji`, the family of drawings);
+    `protocol="unseen-classes"` trains on four classes of each super-class and retrieves among the fifth ones.
+    Raises ValueError for an unknown name and for values out of range.
+
+    >>> tiny = load("emoji", scale=0.02)
+    >>> tuple(tiny.images.shape), sorted(tiny.splits)
+    ((1700, 3, 32, 32), ['database', 'query', 'query_seen', 'train', 'val'])
+    """
+    return _builder(name)(Options(name, scale, size, seed, fold, protocol))
+
+
+def check(name: str, **options: Any) -> None:
+    """Raise the ValueError that `load` would raise for these arguments, without loading anything."""
+    _builder(name)
+    Options(name, **options)
+
+
+def class_name_embeddings(name: str) -> np.ndarray:
+    """Sentence embeddings (MiniLM) of "a photo of a NAME." for a data set's class names: float32 [C, 384], unit rows.
+
+    Rows follow `class_names`. Raises ValueError for a data set without stored embeddings.
+
+    >>> class_name_embeddings("emoji").shape
+    (100, 384)
+    """
+    with read_archive("class_name_embeddings.npz") as archive:
+        known = sorted(key.removesuffix("_names") for key in archive.files if key.endswith("_names"))
+        if name not in known:
+            raise ValueError(
+                f"there are no class-name embeddings for {name!r}, only for {' and '.join(known)}; use another source "
+                "of similarity, such as the classifier or the hierarchy"
+            )
+        vectors = archive[name].astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def read_archive(file_name: str) -> Any:
+    """Open one of the package's own npz files; ValueError if it is missing or damaged."""
+    file = DATA_FOLDER / file_name
+    try:
+        return np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        state = "damaged" if file.exists() else "missing"
+        raise ValueError(f"{file} is {state}; it is part of the package, so install the package again") from error
+
+
+def _builder(name: str) -> Builder:
+    modules = {module.name for module in pkgutil.iter_modules(__path__)}
+    if name not in _REGISTRY and name in modules:
+        import_module(f"{__name__}.{name}")
+    if name not in _REGISTRY and name not in (known := available()):
+        near = difflib.get_close_matches(str(name), known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"data set {name!r} is unknown; {hint}Known data sets: {', '.join(known)}")
+    return _REGISTRY[name]
+
+
+def _whole_number(name: str, value: Any) -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name}={value!r} must be a whole number, not {type(value).__name__}") from None

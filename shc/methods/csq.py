@@ -1,0 +1,44 @@
+"""CSQ, central similarity quantisation (Yuan et al., CVPR 2020): centers from a Hadamard matrix, no semantics.
+
+    L = mean BCE( (tanh u + 1)/2 , (h_y + 1)/2 )  +  λ · mean( log cosh( |tanh u| − 1 ) )
+
+Centers are rows of a Hadamard matrix and its negative while these last (C ≤ 2K, K a power of two), else balanced random
+codes. From the paper: both terms, λ = 1e-4, the choice of centers; tanh as the relaxation is the published code's.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from shc.constructions import hadamard_centers
+from shc.methods import method
+
+
+@method("csq", needs="class", source="Yuan et al., CVPR 2020", default_centers="csq")
+@dataclass(frozen=True)
+class CSQ:
+    """Binary cross-entropy towards a data-independent center plus log-cosh quantisation."""
+
+    weight: float = 1e-4  # λ, weight of the quantisation term
+
+    def loss(self, u: Tensor, labels: Tensor, centers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """u [N, K], labels int64 [N], centers ±1 float [C, K] → scalar and the terms "center", "quantisation"."""
+        center = F.binary_cross_entropy_with_logits(2 * u, (centers[labels] + 1) / 2)
+        x = 1 - u.tanh().abs()  # log cosh is even
+        quantisation = (x + F.softplus(-2 * x) - math.log(2)).mean()
+        return center + self.weight * quantisation, {"center": center, "quantisation": quantisation}
+
+
+def csq_centers(bits: int, classes: int, seed: int = 0) -> np.ndarray:
+    """CSQ's centers int8 [C, K]: Hadamard codes where they exist, else random codes with as many +1 as −1.
+
+    >>> csq_centers(32, 100).sum(axis=1).any()
+    np.False_
+    """
+    if bits & (bits - 1) == 0 and classes <= 2 * bits:
+        return hadamard_centers(bits, classes)
+    half = np.where(np.arange(bits) < bits // 2, 1, -1).astype(np.int8)
+    return np.random.default_rng(seed).permuted(np.tile(half, (classes, 1)), axis=1)

@@ -1,0 +1,224 @@
+"""Numba kernels of the center optimizer: moves that are tried in O(C), on plain arrays.
+
+A set of C centers is kept as `bits` [K, C] (±1, one row per bit) with its inner products `inner` [C, C]; both float so
+that the loops vectorize, both exact whole numbers. The objective is a sum over pairs of
+    cost_ij(g) = quad_ij g² − 2 lin_ij g,   g = h_iᵀh_j,
+which holds the weighted residual (S_ij − g/K)² and the bit-balance term (linear in g) up to a constant. A pair with
+g > cap is closer than allowed and costs penalty·(g − cap)² more. Diagonals: quad = lin = 0 and inner = −K, so that a
+center never meets itself. `free` lists the centers that may change. Random numbers come from `state` (uint64 [1],
+splitmix64), so a run depends on its seed alone.
+"""
+
+import numpy as np
+from numba import njit
+
+FLIP, PAIR_FLIP, TWIN_FLIP, EXCHANGE = 0, 1, 2, 3  # kinds of moves; see `anneal`
+
+
+@njit(cache=True)
+def _random(state):  # uint64, splitmix64 (Steele, Lea & Flood 2014)
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = state[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(cache=True)
+def _below(state, n):  # a whole number in [0, n)
+    return np.int64(((_random(state) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32))
+
+
+@njit(cache=True)
+def _uniform(state):  # float64 in (0, 1)
+    return (np.float64(_random(state) >> np.uint64(11)) + 0.5) / 9007199254740992.0
+
+
+@njit(cache=True, fastmath=True)
+def flip_change(bits, inner, quad, lin, cap, penalty, i, k):
+    """Change of the objective when bit k of center i flips."""
+    two = bits.dtype.type(2)
+    h = two * bits[k, i]
+    total = bits.dtype.type(0)
+    zero = total
+    for j in range(bits.shape[1]):
+        s = h * bits[k, j]  # what inner[i, j] loses
+        g = inner[i, j]
+        over = max(g - cap, zero)
+        after = max(g - s - cap, zero)
+        total += s * (quad[i, j] * (s - two * g) + two * lin[i, j]) + penalty * (after * after - over * over)
+    return total
+
+
+@njit(cache=True, fastmath=True)
+def pair_flip_change(bits, inner, quad, lin, cap, penalty, i, k, m):
+    """Change of the objective when bits k and m of center i flip."""
+    two = bits.dtype.type(2)
+    a, b = two * bits[k, i], two * bits[m, i]
+    total = bits.dtype.type(0)
+    zero = total
+    for j in range(bits.shape[1]):
+        s = a * bits[k, j] + b * bits[m, j]
+        g = inner[i, j]
+        over = max(g - cap, zero)
+        after = max(g - s - cap, zero)
+        total += s * (quad[i, j] * (s - two * g) + two * lin[i, j]) + penalty * (after * after - over * over)
+    return total
+
+
+@njit(cache=True, fastmath=True)
+def twin_flip_change(bits, inner, quad, lin, cap, penalty, i, j, k):
+    """Change of the objective when bit k of centers i and j flips; their own distance stays."""
+    total = flip_change(bits, inner, quad, lin, cap, penalty, i, k)
+    total += flip_change(bits, inner, quad, lin, cap, penalty, j, k)
+    two = bits.dtype.type(2)
+    s = two * bits[k, i] * bits[k, j]
+    g = inner[i, j]
+    over = max(g - cap, bits.dtype.type(0))
+    after = max(g - s - cap, bits.dtype.type(0))
+    own = s * (quad[i, j] * (s - two * g) + two * lin[i, j]) + penalty * (after * after - over * over)
+    return total - two * own
+
+
+@njit(cache=True, fastmath=True)
+def exchange_change(inner, quad, lin, i, j):
+    """Change of the objective when classes i and j exchange their centers; no distance changes."""
+    two = inner.dtype.type(2)
+    total = inner.dtype.type(0)
+    for m in range(inner.shape[0]):
+        gi, gj = inner[i, m], inner[j, m]
+        d = gj - gi
+        total += d * ((quad[i, m] - quad[j, m]) * (gj + gi) - two * (lin[i, m] - lin[j, m]))
+    for m in (i, j):  # the pair itself keeps its distance
+        gi, gj = inner[i, m], inner[j, m]
+        d = gj - gi
+        total -= d * ((quad[i, m] - quad[j, m]) * (gj + gi) - two * (lin[i, m] - lin[j, m]))
+    return total
+
+
+@njit(cache=True)
+def flip(bits, inner, i, k):
+    """Flip bit k of center i, in place."""
+    h = bits.dtype.type(2) * bits[k, i]
+    own = inner[i, i]
+    for j in range(bits.shape[1]):
+        g = inner[i, j] - h * bits[k, j]
+        inner[i, j] = g
+        inner[j, i] = g
+    inner[i, i] = own
+    bits[k, i] = -bits[k, i]
+
+
+@njit(cache=True)
+def exchange(bits, inner, i, j):
+    """Exchange the centers of classes i and j, in place."""
+    own = inner[i, i]
+    shared = inner[i, j]
+    for k in range(bits.shape[0]):
+        bits[k, i], bits[k, j] = bits[k, j], bits[k, i]
+    for m in range(bits.shape[1]):
+        inner[i, m], inner[j, m] = inner[j, m], inner[i, m]
+    for m in range(bits.shape[1]):
+        inner[m, i] = inner[i, m]
+        inner[m, j] = inner[j, m]
+    inner[i, i] = own
+    inner[j, j] = own
+    inner[i, j] = shared
+    inner[j, i] = shared
+
+
+@njit(cache=True)
+def violations(inner, cap):
+    """Number of pairs that are closer than allowed."""
+    count = 0
+    for i in range(inner.shape[0]):
+        for j in range(i):
+            if inner[i, j] > cap:
+                count += 1
+    return count
+
+
+@njit(cache=True)
+def anneal(bits, inner, quad, lin, cap, free, share, steps, heat, cool, soft, hard, until_feasible, state):
+    """Run `steps` random proposals in place, accepting by Metropolis; return how many were accepted.
+
+    The temperature falls from `heat` to `cool` and the penalty rises from `soft` to `hard`, both geometrically.
+    `share` [4] holds the shares of the moves: one bit; two bits of one center (keeps the parity of its distances);
+    one bit of two centers; exchange of two centers. With `until_feasible` it stops at the first set without violations.
+    """
+    number = bits.dtype.type
+    accepted = 0
+    width, length = len(free), bits.shape[0]
+    block = 64  # temperature and penalty change once per block
+    blocks = max(1, steps // block)
+    for b in range(blocks):
+        part = b / blocks
+        temperature = heat * (cool / heat) ** part
+        penalty = number(soft * (hard / soft) ** part)
+        for _ in range(block):
+            kind = _uniform(state)
+            i = free[_below(state, width)]
+            k = _below(state, length)
+            other = k
+            if kind < share[FLIP]:
+                move = FLIP
+                change = flip_change(bits, inner, quad, lin, cap, penalty, i, k)
+            elif kind < share[FLIP] + share[PAIR_FLIP]:
+                move = PAIR_FLIP
+                other = _below(state, length)
+                if other == k:
+                    continue
+                change = pair_flip_change(bits, inner, quad, lin, cap, penalty, i, k, other)
+            else:
+                other = free[_below(state, width)]
+                if other == i:
+                    continue
+                if kind < share[FLIP] + share[PAIR_FLIP] + share[TWIN_FLIP]:
+                    move = TWIN_FLIP
+                    change = twin_flip_change(bits, inner, quad, lin, cap, penalty, i, other, k)
+                else:
+                    move = EXCHANGE
+                    change = exchange_change(inner, quad, lin, i, other)
+            if change > 0 and change > -temperature * np.log(_uniform(state)):
+                continue
+            accepted += 1
+            if move == EXCHANGE:
+                exchange(bits, inner, i, other)
+            else:
+                flip(bits, inner, i, k)
+                if move == PAIR_FLIP:
+                    flip(bits, inner, i, other)
+                elif move == TWIN_FLIP:
+                    flip(bits, inner, other, k)
+        if until_feasible and violations(inner, cap) == 0:
+            break
+    return accepted
+
+
+@njit(cache=True)
+def descend(bits, inner, quad, lin, cap, penalty, free, pairs, exchanges, tolerance):
+    """One pass over all single flips and, if asked, pairs of flips in one center and exchanges; take every improvement.
+
+    Returns the number of moves taken; 0 proves that no such move improves the objective by more than `tolerance`.
+    With a large `penalty` a set that keeps the distance goes on keeping it.
+    """
+    taken = 0
+    length = bits.shape[0]
+    for a in range(len(free)):
+        i = free[a]
+        for k in range(length):
+            if flip_change(bits, inner, quad, lin, cap, penalty, i, k) < -tolerance:
+                flip(bits, inner, i, k)
+                taken += 1
+            for m in range(k if pairs else 0):
+                if pair_flip_change(bits, inner, quad, lin, cap, penalty, i, k, m) < -tolerance:
+                    flip(bits, inner, i, k)
+                    flip(bits, inner, i, m)
+                    taken += 1
+        if exchanges:
+            for b in range(a):
+                j = free[b]
+                if exchange_change(inner, quad, lin, i, j) < -tolerance:
+                    exchange(bits, inner, i, j)
+                    taken += 1
+    return taken

@@ -1,0 +1,353 @@
+"""Run the notebooks headless, each from the artifacts of the ones before; the only module that knows papermill.
+
+A notebook's parameters stand in its cell tagged `parameters`, one `name: type = literal  # help` a line. Names and
+types are checked here, before a kernel starts. A notebook is skipped when its source, its parameters, the package's code that
+it uses and the notebooks before it are those of its last finished execution in the run folder.
+"""
+
+import ast
+import difflib
+import hashlib
+import io
+import json
+import os
+import time
+import tokenize
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shc.runs import Run, RunError, atomic_write, read_json
+
+SEQUENCE = (
+    "00_tour", "01_classifier", "02_class_similarity", "03_hash_centers", "04_hashing_network", "05_retrieval",
+)  # fmt: skip
+MAKES = {
+    "01_classifier": ("classifier", "statistics"),
+    "02_class_similarity": ("similarity",),
+    "03_hash_centers": ("centers", "centers-random"),
+    "04_hashing_network": ("hasher", "codes", "hasher-random", "codes-random"),
+}
+# smaller data and shorter training: numbers are worse, every step is real
+QUICK: dict[str, Any] = {"scale": 0.2, "epochs": 8, "hasher_epochs": 4}
+TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
+CELL_TIMEOUT = 3600  # seconds; a cell that takes longer is stopped
+
+
+class ParameterError(ValueError):
+    """A parameter that no notebook has, or a value that is not of its type."""
+
+
+class NotebookError(RuntimeError):
+    """A cell failed; the message shows its source and what went wrong."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a parameters cell."""
+
+    name: str
+    kind: str
+    default: Any
+    help: str
+
+
+def notebooks_folder() -> Path:
+    """The folder of the sequence: `notebooks` here, or beside the installed package's source."""
+    for folder in (Path("notebooks"), Path(__file__).resolve().parent.parent / "notebooks"):
+        if (folder / f"{SEQUENCE[0]}.ipynb").exists():
+            return folder.resolve()
+    raise RunError(
+        "the notebooks were not found; run this command in the project's folder (the one that contains notebooks/)"
+    )
+
+
+def runs_folder() -> Path:
+    """Where runs are kept: $SHC_RUNS, else `runs` beside `notebooks`."""
+    return Path(os.environ.get("SHC_RUNS") or notebooks_folder().parent / "runs")
+
+
+def run_path(name: str) -> Path:
+    """Folder of the run called `name`; ParameterError for a name that would leave the runs folder."""
+    if not name or name.startswith(".") or any(not (c.isalnum() or c in "-_.") for c in name):
+        raise ParameterError(f"run name {name!r}: use letters, digits, '-', '_' and '.', and do not begin with '.'")
+    return runs_folder() / name
+
+
+# ------------------------------------------------------------------------------------------ parameters
+
+
+def read_notebook(file: Path) -> dict[str, Any]:
+    """A notebook as its JSON object."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} is not a readable notebook ({error})") from error
+
+
+def parameters_of(notebook: Mapping[str, Any]) -> dict[str, Parameter]:
+    """The typed parameters of a notebook, by name.
+
+    >>> cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "bits: int = 32  # code length"}
+    >>> parameters_of({"cells": [cell]})["bits"]
+    Parameter(name='bits', kind='int', default=32, help='code length')
+    """
+    source = "\n".join(
+        "".join(cell["source"]) for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])
+    )
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    found = {}
+    for line in ast.parse(source).body:
+        if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.value is not None):
+            raise RunError(f"a parameters cell may only hold `name: type = literal` lines, not {ast.unparse(line)!r}")
+        kind, name = ast.unparse(line.annotation), line.target.id
+        if kind not in TYPES:
+            raise RunError(f"parameter {name} has type {kind}; allowed are {', '.join(TYPES)}")
+        found[name] = Parameter(name, kind, ast.literal_eval(line.value), comments.get(line.lineno, ""))
+    return found
+
+
+def all_parameters(names: Sequence[str] = SEQUENCE) -> dict[str, dict[str, Parameter]]:
+    """The parameters of every notebook of the sequence."""
+    folder = notebooks_folder()
+    return {name: parameters_of(read_notebook(folder / f"{name}.ipynb")) for name in names}
+
+
+def parse_settings(settings: Sequence[str], known: Mapping[str, Mapping[str, Parameter]]) -> dict[str, Any]:
+    """Turn `name=value` texts into typed values.
+
+    Raises ParameterError naming the parameter: unknown (with the nearest name) or of another type.
+
+    >>> parse_settings(["bits=64"], {"03": {"bits": Parameter("bits", "int", 32, "")}})
+    {'bits': 64}
+    """
+    merged = {name: parameter for parameters in known.values() for name, parameter in parameters.items()}
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise ParameterError(f"--set takes name=value, got {setting!r}; for example --set bits=64")
+        if name not in merged or name == "run":
+            near = difflib.get_close_matches(name, merged, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            names = ", ".join(sorted(set(merged) - {"run"}))
+            raise ParameterError(f"no notebook has a parameter {name!r}; {hint}The parameters are {names}")
+        values[name] = typed(merged[name], text)
+    return values
+
+
+def typed(parameter: Parameter, text: str) -> Any:
+    """The value that `text` stands for, checked against the parameter's type."""
+    if parameter.kind == "str":
+        return text
+    try:
+        value = ast.literal_eval({"true": "True", "false": "False"}.get(text.lower(), text))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = None
+    if parameter.kind == "float" and type(value) is int:
+        value = float(value)
+    if type(value) is not TYPES[parameter.kind]:
+        raise ParameterError(
+            f"{parameter.name}={text!r} is not of type {parameter.kind}; "
+            f"it is {parameter.help or 'a parameter'}, by default {parameter.default!r}"
+        )
+    return value
+
+
+def check_values(values: Mapping[str, Any]) -> None:
+    """Raise ValueError for values that the steps would refuse later: better before the first kernel than an hour on."""
+    from dataclasses import asdict
+
+    from shc import config, constructions, datasets
+
+    def build(kind: type, **names: str) -> Any:
+        return kind(**{field: values[name] for field, name in names.items() if name in values})
+
+    def same(*names: str) -> dict[str, str]:
+        return {name: name for name in names}
+
+    build(config.ClassifierConfig, **same("net", "weights", "epochs", "batch", "lr", "seed", "device", "dtype"))
+    build(config.SimilarityConfig, source="similarity", **same("mask", "temperature"))
+    centers = build(config.CentersConfig, seed="center_seed", **same("bits", "min_distance", "solver"))
+    build(config.HasherConfig, epochs="hasher_epochs", lr="hasher_lr", seed="hasher_seed", **same("method", "init"))
+    data = build(config.Data, **same("data", "scale", "size", "seed", "fold", "protocol"))
+    options = asdict(data)
+    datasets.check(options.pop("data"), **options)
+    if data.data in ("emoji", "shapes"):
+        constructions.max_distance_limits(centers.bits, 80 if data.protocol == "unseen-classes" else 100)
+
+
+# ------------------------------------------------------------------------------------------ stamps
+
+
+def source_hash(notebook: Mapping[str, Any]) -> str:
+    """Hash of what a notebook says (cell types and sources), and of the package's code that it uses."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in notebook["cells"]]
+    code = "\n".join(source for kind, source in cells if kind == "code")
+    text = json.dumps([cells, code_hash(modules_used(code))])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def modules_used(code: str) -> set[Path]:
+    """Files of the package that `code` imports or names as `shc.module`, and those that they import in turn."""
+    package = Path(__file__).parent
+    seen: set[Path] = set()
+    waiting = [(code, True)]
+    while waiting:
+        text, is_notebook = waiting.pop()
+        tree = ast.parse(text if not is_notebook else "\n".join(s for s in text.splitlines() if not s.startswith("%")))
+        names = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "shc":
+                names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            elif isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names if alias.name.startswith("shc")}
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "shc":
+                names.add(f"shc.{node.attr}")
+        for name in names:
+            inside = package.joinpath(*str(name).split(".")[1:])
+            files = [inside.with_suffix(".py")] if inside.with_suffix(".py").exists() else sorted(inside.glob("*.py"))
+            if str(name) == "shc":
+                files = []
+            for file in files:
+                if file not in seen:
+                    seen.add(file)
+                    waiting.append((file.read_text(encoding="utf-8"), False))
+    return seen
+
+
+def code_hash(files: set[Path]) -> str:
+    """Hash of the files' code without comments, docstrings and layout, so that only changes of behaviour count."""
+    parts = []
+    for file in sorted(files):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:]
+        parts.append(f"{file.name}\n{ast.dump(tree)}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+# ------------------------------------------------------------------------------------------ running
+
+
+def run_sequence(
+    name: str = "quickstart",
+    *,
+    settings: Sequence[str] = (),
+    quick: bool = False,
+    first: str | None = None,
+    only: str | None = None,
+    data: str | None = None,
+    say: Callable[[str], None] = print,
+) -> Run:
+    """Execute the sequence (or a part of it) for the run called `name`, and write its report.
+
+    `first` and `only` take a notebook's number or name; what they select is executed even if nothing changed. `say`
+    gets a line per notebook: name, seconds, key number.
+    """
+    known = all_parameters()
+    values = dict(QUICK) if quick else {}
+    values |= parse_settings(settings, known) | ({"data": data} if data else {})
+    chosen = select(first, only)
+    check_values(values)
+    run = Run(run_path(name))
+    stored = run.parameters().get("data", {})
+    if chosen[0] > "01_classifier":
+        clash = {k: values[k] for k in set(values) & set(stored) if stored[k] != values[k]}
+        if clash:
+            told = ", ".join(f"{k}={stored[k]!r} (asked: {v!r})" for k, v in clash.items())
+            raise ParameterError(f"run {name!r} was made with {told}; choose another --name, or begin at 01 again")
+    before = ""
+    for notebook in SEQUENCE:
+        mine = {k: v for k, v in values.items() if k in known[notebook]}
+        source = read_notebook(notebooks_folder() / f"{notebook}.ipynb")
+        identity = json.dumps([source_hash(source), mine, before], sort_keys=True)
+        stamp = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        before = stamp if notebook in MAKES else before
+        if notebook not in chosen:
+            continue
+        if not (first or only) and finished(run, notebook, stamp):
+            say(f"{notebook:<22} unchanged  {headline(run, notebook)}")
+            continue
+        started = time.perf_counter()
+        execute(run, notebook, mine)
+        stamps = read_json(run.path / "notebooks" / "stamps.json") | {notebook: stamp}
+        atomic_write(run.path / "notebooks" / "stamps.json", lambda f, s=stamps: f.write_text(json.dumps(s)))  # type: ignore[misc]
+        say(f"{notebook:<22} {time.perf_counter() - started:7.1f} s  {headline(run, notebook)}")
+    return run
+
+
+def select(first: str | None, only: str | None) -> tuple[str, ...]:
+    """The notebooks that --from and --only name."""
+    for option, number in (("--from", first), ("--only", only)):
+        if number is not None and not any(n == number or n.split("_")[0] == number.zfill(2) for n in SEQUENCE):
+            raise ParameterError(f"{option} {number} names no notebook; they are {', '.join(SEQUENCE)}")
+    if first and only:
+        raise ParameterError("--from and --only exclude each other; give one of them")
+    wanted = first or only
+    if wanted is None:
+        return SEQUENCE
+    at = next(i for i, n in enumerate(SEQUENCE) if n == wanted or n.split("_")[0] == wanted.zfill(2))
+    return SEQUENCE[at : at + 1] if only else SEQUENCE[at:]
+
+
+def finished(run: Run, notebook: str, stamp: str) -> bool:
+    """Whether this notebook's last execution in the run still stands, its artifacts included."""
+    if read_json(run.path / "notebooks" / "stamps.json").get(notebook) != stamp:
+        return False
+    files = [run.file(*made.split("-")) for made in MAKES.get(notebook, ())]
+    return all(file.exists() for file in [*files, run.path / "notebooks" / f"{notebook}.ipynb"])
+
+
+def headline(run: Run, notebook: str) -> str:
+    """The key number that a notebook left in results.json."""
+    return run.results().get("headlines", {}).get(notebook, "")
+
+
+def execute(run: Run, notebook: str, values: Mapping[str, Any]) -> Path:
+    """Execute one notebook with papermill into the run folder and return the executed file.
+
+    Raises NotebookError with the failing cell's source and the error, RunError if papermill is not installed.
+    """
+    try:
+        import papermill
+        from papermill.exceptions import PapermillExecutionError
+    except ImportError as error:
+        raise RunError(
+            "running notebooks needs the extra `notebooks`: pip install 'semantic-hash-centers[notebooks]'"
+        ) from error
+    folder, target = notebooks_folder(), run.path / "notebooks" / f"{notebook}.ipynb"
+    atomic_write(run.path / "notebooks" / ".writable", lambda f: f.write_text(""))  # a read-only folder fails here
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep; the kernel inherits this
+    parameters = {"run": os.path.relpath(run.path, folder), "live": False, **values}
+    known = parameters_of(read_notebook(folder / f"{notebook}.ipynb"))
+    try:
+        papermill.execute_notebook(
+            str(folder / f"{notebook}.ipynb"), str(target), {k: v for k, v in parameters.items() if k in known},
+            kernel_name="python3", cwd=str(folder), progress_bar=False, execution_timeout=CELL_TIMEOUT,
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        raise NotebookError(explain(notebook, error, target)) from None
+    except OSError as error:
+        raise RunError(f"{target} could not be written ({error.strerror or error}); free some space, repeat") from error
+    except RuntimeError as error:  # nbclient: dead kernel, time-out
+        raise NotebookError(
+            f"notebook {notebook} stopped: {str(error).splitlines()[0]}. What was finished before is kept; "
+            f"repeat the command, or open {target} to see how far it came"
+        ) from error
+    return target
+
+
+def explain(notebook: str, error: Any, target: Path) -> str:
+    """A failing cell in plain text: where, its source, and the error's last line."""
+    source = "\n".join(f"    {line}" for line in str(error.source).splitlines())
+    return (
+        f"notebook {notebook}, cell {error.exec_count}, failed:\n{source}\n{error.ename}: {error.evalue}\n"
+        f"The executed notebook is {target}; earlier results are kept."
+    )

@@ -1,0 +1,93 @@
+"""Write a run's outputs into the committed notebooks, cleaned, so that what a reader sees was made by this code.
+
+Kept: text and PNG outputs. Removed: widget views and state, papermill's and the kernel's metadata, standard error,
+injected parameters, local paths. The hash of the source and of the package's code is stored in the notebook; a test
+recomputes it, so stale pictures turn red.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from shc.pipeline import SEQUENCE, notebooks_folder, read_notebook, source_hash
+from shc.runs import Run, RunError, atomic_write
+
+KEEP = ("image/png", "text/plain", "text/markdown", "text/html")
+LARGEST = 1_200_000  # bytes of a committed notebook
+
+
+def refresh(run: Run) -> list[str]:
+    """Put the outputs of the run's executed notebooks into the committed ones; returns a line for each.
+
+    Raises RunError if a notebook was not executed in this run, was changed since, or would become too large.
+    """
+    told = []
+    for name in SEQUENCE:
+        file = notebooks_folder() / f"{name}.ipynb"
+        committed = read_notebook(file)
+        executed_file = run.path / "notebooks" / f"{name}.ipynb"
+        if not executed_file.exists():
+            raise RunError(f"{name} was not executed in run {run.path.name!r}; make it with `shc run` first")
+        cleaned = with_outputs(committed, read_notebook(executed_file), name)
+        text = json.dumps(cleaned, indent=1, ensure_ascii=False) + "\n"
+        if len(text.encode()) > LARGEST:
+            raise RunError(f"{name} would be {len(text) / 1e6:.1f} MB with its outputs; at most {LARGEST / 1e6} MB")
+        atomic_write(file, lambda f, text=text: f.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+        told.append(f"{name:<22} {len(text) / 1e3:7.0f} kB")
+    return told
+
+
+def with_outputs(committed: dict[str, Any], executed: dict[str, Any], name: str) -> dict[str, Any]:
+    """The committed notebook with the executed one's outputs, cleaned; RunError if their sources differ."""
+    cells = [c for c in executed["cells"] if "injected-parameters" not in c["metadata"].get("tags", [])]
+    if [source(c) for c in cells] != [source(c) for c in committed["cells"]]:
+        raise RunError(f"{name} has changed since this run executed it; execute it again with `shc run`")
+    count = 0
+    fresh = []
+    for old, new in zip(committed["cells"], cells, strict=True):
+        tags = old["metadata"].get("tags")
+        cell = dict(old, metadata={"tags": tags} if tags else {})
+        if old["cell_type"] == "code":
+            count += bool(source(old).strip())
+            outputs = [clean(o, count) for o in new["outputs"] if keeps(o)]
+            cell |= dict(execution_count=count if source(old).strip() else None, outputs=outputs)
+        fresh.append(cell)
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    metadata["shc"] = {"source_hash": source_hash(committed)}
+    return dict(committed, cells=fresh, metadata=metadata, nbformat=4, nbformat_minor=5)
+
+
+def keeps(output: dict[str, Any]) -> bool:
+    """Whether an output is worth committing."""
+    if output["output_type"] == "error":
+        raise RunError(f"an error is stored in the executed notebook: {output.get('ename')}; run it again")
+    if output["output_type"] == "stream":
+        return output["name"] == "stdout"
+    return "application/vnd.jupyter.widget-view+json" not in output["data"]
+
+
+def clean(output: dict[str, Any], count: int) -> dict[str, Any]:
+    """An output with only portable content."""
+    if output["output_type"] == "stream":
+        return dict(output, text=without_paths(source(output, "text")))
+    data = {kind: value for kind, value in output["data"].items() if kind in KEEP}
+    data = {k: v if k == "image/png" else without_paths(source(data, k)) for k, v in data.items()}
+    pictures = {k: v for k, v in output.get("metadata", {}).items() if k == "image/png"}
+    cleaned: dict[str, Any] = dict(output_type=output["output_type"], data=data, metadata=pictures)
+    if output["output_type"] == "execute_result":
+        cleaned["execution_count"] = count
+    return cleaned
+
+
+def without_paths(text: str) -> str:
+    """Text in which absolute paths of this machine are shortened to the project's folder."""
+    root = str(notebooks_folder().parent)
+    short = text.replace(root + "/", "").replace(root, ".").replace(str(Path.home()), "~")
+    return re.sub(r"0x[0-9a-f]{8,}", "0x…", short)
+
+
+def source(cell: dict[str, Any], field: str = "source") -> str:
+    """A cell's text as one string; notebooks store strings or lists of lines."""
+    return cell[field] if isinstance(cell[field], str) else "".join(cell[field])

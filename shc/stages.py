@@ -1,0 +1,360 @@
+"""The steps of a run, each from the artifacts before it to its own: what notebooks and the in-process pipeline call.
+
+Long steps are generators of records. A step whose artifact is there, made from the same inputs with the same parameters,
+yields the records it was made with and computes nothing; an interrupted one goes on from its last finished epoch.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from shc import centers as stage2
+from shc import constructions, datasets, hamming, methods, metrics, similarity
+from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig, SimilarityConfig
+from shc.datasets import ImageSet
+from shc.methods.csq import csq_centers
+from shc.models import Classifier, Hasher, backbone, codes_from
+from shc.runs import Artifact, MissingArtifact, Run, RunError, artifact_key
+from shc.training import Record, fit, predict, resolve_device
+
+SPLITS = ("val", "query", "query_seen", "database", "train")
+
+
+def start(run: Run, config: Data) -> ImageSet:
+    """Load the run's images and note in its params.yaml which they are."""
+    images = datasets.load(config.data, **{k: v for k, v in asdict(config).items() if k != "data"})
+    if run.parameters().get("data") != asdict(config):
+        run.add_parameters("data", asdict(config))
+    return images
+
+
+def images_of(run: Run) -> ImageSet:
+    """The images that this run was started with; MissingArtifact if it was not started."""
+    stored = run.parameters().get("data")
+    if stored is None:
+        raise MissingArtifact(f"{run.path} has no data yet; run notebook 01_classifier (or `shc run`) for it first")
+    return start(run, Data(**stored))
+
+
+def positions(images: ImageSet, labels: Tensor) -> Tensor:
+    """int64 [N]: place of each class id among the trained classes, −1 for a class that was never trained on."""
+    place = torch.full((len(images.class_names),), -1, dtype=torch.int64)
+    place[images.train_classes] = torch.arange(len(images.train_classes))
+    return place[labels]
+
+
+def trained_names(images: ImageSet) -> list[str]:
+    """Names of the trained classes, in the order of the rows of S and of the centers."""
+    return [images.class_names[c] for c in images.train_classes.tolist()]
+
+
+def trained_groups(images: ImageSet) -> tuple[np.ndarray, list[str]]:
+    """Super-class of every trained class (int64 [C]) and the super-classes' names; one group without a hierarchy."""
+    if images.hierarchy is None:
+        return np.zeros(len(images.train_classes), dtype=np.int64), ["all classes"]
+    return images.hierarchy.group_ids()[images.train_classes.numpy()], images.hierarchy.group_names()
+
+
+# ---------------------------------------------------------------------------------------------- stage 1
+
+
+def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> Iterator[Record]:
+    """Train the classifier, yield its records, and save `classifier` and `statistics` (logits of the training images)."""
+    key = artifact_key(config.identity(), images.fingerprint, {})
+    if run.fresh("classifier", key) and run.fresh(
+        "statistics", artifact_key({}, images.fingerprint, {"classifier": key})
+    ):
+        yield from run.load("classifier").meta["extra"]["history"]
+        return
+    x, labels = images.split("train")
+    x_val, labels_val = images.split("val")
+    y, y_val = positions(images, labels), positions(images, labels_val)
+    model = new_classifier(images, config)
+    where: dict[str, Any] = dict(device=resolve_device(config.device), threads=config.threads)
+
+    def accuracy(net: torch.nn.Module) -> float:
+        return (predict(net, x_val, **where).argmax(1) == y_val).float().mean().item()
+
+    def loss(logits: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return F.cross_entropy(logits, target), {}
+
+    checkpoint, history = run.checkpoint("classifier", key), []
+    for record in fit(model, loss, x, y, config.schedule(), evaluate=accuracy, checkpoint=checkpoint):
+        history.append(record)
+        yield record
+    extra = dict(history=history, best_val=max(r["val"] for r in history if r["val"] is not None), **where)
+    identity = config.identity()
+    run.save("classifier", model.state_dict(), parameters=identity, fingerprint=images.fingerprint, extra=extra)
+    features = predict(model.backbone, x, **where)
+    means = torch.stack([features[y == c].mean(0) for c in range(len(images.train_classes))])
+    arrays = {"logits": predict(model, x, **where), "labels": y, "feature_means": means}
+    run.save("statistics", arrays, parameters={}, fingerprint=images.fingerprint, inputs={"classifier": key})
+    run.add_parameters("classifier", asdict(config))
+    checkpoint.remove()
+
+
+def new_classifier(images: ImageSet, config: ClassifierConfig) -> Classifier:
+    """An untrained classifier for the trained classes, its weights drawn from the config's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        net = backbone(config.net, weights=config.weights, size=images.images.shape[-1])  # type: ignore[arg-type]
+        return Classifier(net, len(images.train_classes))
+
+
+def load_classifier(run: Run, images: ImageSet) -> tuple[Classifier, Artifact]:
+    """The run's trained classifier and its artifact."""
+    artifact = run.load("classifier", fingerprint=images.fingerprint)
+    model = new_classifier(images, ClassifierConfig(**artifact.meta["parameters"]).with_(weights="none"))
+    model.load_state_dict({k: torch.from_numpy(v) for k, v in artifact.arrays.items()})
+    return model.eval(), artifact
+
+
+def class_similarity(run: Run, images: ImageSet, config: SimilarityConfig) -> np.ndarray:
+    """S [C, C] of the trained classes from the configured source, saved as `similarity`."""
+    statistics = run.load("statistics", fingerprint=images.fingerprint)
+    classes = images.train_classes.numpy()
+    if config.source == "classifier":
+        logits, labels = statistics["logits"], statistics["labels"]
+        S = similarity.class_similarity(logits, labels, mask=config.mask, temperature=config.temperature)  # type: ignore[arg-type]
+    elif config.source == "features":
+        S = similarity.embedding_similarity(statistics["feature_means"])
+    elif config.source == "names":
+        S = similarity.embedding_similarity(datasets.class_name_embeddings(images.name)[classes])
+    elif config.source == "hierarchy":
+        if images.hierarchy is None:
+            raise RunError(f"data set {images.name!r} has no class hierarchy; choose source='classifier'")
+        S = similarity.hierarchy_similarity(images.hierarchy)[np.ix_(classes, classes)]
+    else:
+        if images.class_similarity is None:
+            raise RunError(f"data set {images.name!r} has no exact class similarity (shapes has); choose 'classifier'")
+        S = similarity.normalize_similarity(images.class_similarity[np.ix_(classes, classes)])
+    run.save(
+        "similarity", {"S": S}, parameters=config.identity(), fingerprint=images.fingerprint,
+        inputs={"statistics": statistics.key},
+    )  # fmt: skip
+    run.add_parameters("similarity", asdict(config))
+    return S
+
+
+# ---------------------------------------------------------------------------------------------- stage 2
+
+
+def variant_of(kind: str) -> str:
+    """File name suffix for centers of this kind and what is trained towards them; none for the semantic ones."""
+    return "" if kind == "semantic" else kind
+
+
+def optimize_centers(run: Run, images: ImageSet, config: CentersConfig) -> Iterator[stage2.CenterStep]:
+    """Make hash centers of the configured kind, yield the optimization's records, and save `centers`."""
+    S_artifact = run.load("similarity", fingerprint=images.fingerprint)
+    S, variant, inputs = S_artifact["S"], variant_of(config.kind), {"similarity": S_artifact.key}
+    if config.kind == "permuted":
+        inputs["centers"] = run.load("centers", bits=config.bits, min_distance=config.min_distance).key
+    key = artifact_key(config.identity(), images.fingerprint, inputs)
+    if run.fresh("centers", key, variant):
+        yield from load_centers(run, images, config.kind)[1]
+        return
+    if config.kind == "semantic":
+        options: dict[str, Any] = dict(min_distance=config.distance, seed=config.seed, solver=config.solver)
+        optimizer = stage2.optimize_centers(S, config.bits, **options)
+        steps: list[stage2.CenterStep] = []
+        for step in optimizer:
+            steps.append(step)
+            yield step
+        result = stage2.collect(steps)
+        codes, used = result.codes, result.min_distance
+    else:
+        codes = control_centers(run, S, config)
+        used = hamming.minimum_distance(codes)
+        steps = []
+    if config.kind == "semantic" and hamming.minimum_distance(codes) < used:
+        raise RunError(
+            f"solver {config.solver!r} returned centers closer than {used} bits; they are not saved as a result"
+        )
+    arrays = {"codes": codes, **_pack_history(steps)}
+    extra = dict(min_distance=used, loss=stage2.loss(S, codes), seconds=steps[-1].seconds if steps else 0.0)
+    run.save(
+        "centers", arrays, parameters=config.identity(), fingerprint=images.fingerprint, inputs=inputs,
+        variant=variant, extra=extra,
+    )  # fmt: skip
+    run.add_parameters(f"centers{'-' + variant if variant else ''}", asdict(config))
+
+
+def control_centers(run: Run, S: np.ndarray, config: CentersConfig) -> np.ndarray:
+    """int8 [C, K] centers that know nothing of S: what SHC's are measured against.
+
+    `permuted`: SHC's own centers, classes shuffled (same geometry, no meaning). `distance`: spread as far apart as
+    possible. `random`: independent coin flips. `csq`: Hadamard codes, or balanced random ones.
+    """
+    classes = len(S)
+    if config.kind == "permuted":
+        codes = run.load("centers")["codes"]
+        return codes[np.random.default_rng([config.seed, 1]).permutation(classes)]
+    if config.kind == "distance":
+        return constructions.distance_only_centers(config.bits, classes, seed=config.seed)
+    if config.kind == "random":
+        return constructions.random_centers(config.bits, classes, seed=config.seed)
+    return csq_centers(config.bits, classes, seed=config.seed)
+
+
+def load_centers(run: Run, images: ImageSet, kind: str = "semantic") -> tuple[Artifact, list[stage2.CenterStep]]:
+    """The run's centers (arrays: codes [C, K]) and the records of their optimization."""
+    artifact = run.load("centers", variant_of(kind), fingerprint=images.fingerprint)
+    codes = artifact["codes"]
+    if codes.dtype != np.int8 or not np.isin(codes, (-1, 1)).all():
+        raise RunError(f"{run.file('centers', variant_of(kind))} does not hold ±1 codes; run notebook 03_hash_centers")
+    if hamming.minimum_distance(codes) < artifact.meta["extra"]["min_distance"]:
+        raise RunError("these centers stand closer than they claim; run notebook 03_hash_centers again")
+    return artifact, _unpack_history(artifact.arrays)
+
+
+def _pack_history(steps: list[stage2.CenterStep]) -> dict[str, np.ndarray]:
+    if not steps:
+        return {}
+    columns = {f"history_{name}": np.array([getattr(s, name) for s in steps]) for name in asdict(steps[0])}
+    bits = columns["history_codes"].shape[-1]
+    columns["history_codes"] = np.packbits(columns["history_codes"] > 0, axis=-1)
+    return columns | {"history_bits": np.array(bits)}
+
+
+def _unpack_history(arrays: dict[str, np.ndarray]) -> list[stage2.CenterStep]:
+    columns = {k.removeprefix("history_"): v for k, v in arrays.items() if k.startswith("history_")}
+    if not columns:
+        return []
+    bits = int(columns.pop("bits"))
+    columns["codes"] = np.unpackbits(columns["codes"], axis=-1, count=bits).astype(np.int8) * 2 - 1
+    rows = zip(*columns.values(), strict=True)
+    return [stage2.CenterStep(**{k: _plain(v) for k, v in zip(columns, row, strict=True)}) for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if np.ndim(value) == 0 else value
+
+
+# ---------------------------------------------------------------------------------------------- stage 3
+
+
+def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "semantic") -> Iterator[Record]:
+    """Train a hasher towards the centers of `kind`, yield its records, and save `hasher` and `codes` of every split."""
+    centers, _ = load_centers(run, images, kind)
+    variant, identity = variant_of(kind), config.identity()
+    inputs = {f"centers{'-' + variant if variant else ''}": centers.key}
+    net, classifier = load_classifier(run, images)
+    inputs["classifier"] = classifier.key
+    key = artifact_key(identity, images.fingerprint, inputs)
+    code_inputs = {f"hasher{'-' + variant if variant else ''}": key}
+    code_key = artifact_key({"bits": centers["codes"].shape[1]}, images.fingerprint, code_inputs)
+    if run.fresh("hasher", key, variant) and run.fresh("codes", code_key, variant):
+        yield from run.load("hasher", variant).meta["extra"]["history"]
+        return
+    codes = torch.from_numpy(centers["codes"].astype(np.float32))
+    where: dict[str, Any] = dict(device=resolve_device(config.device), threads=config.threads)
+    model = new_hasher(net if config.init == "classifier" else None, images, classifier, codes.shape[1], config.seed)
+    target = codes.to(where["device"])
+    method = methods.get(config.method)()
+    x, labels = images.split("train")
+    x_val, labels_val = images.split("val")
+
+    def retrieval(hasher: torch.nn.Module) -> float:
+        query, database = (codes_from(predict(hasher, part, **where)) for part in (x_val, x))
+        return float(metrics.evaluate(query, database, labels_val, labels, k=(), graded_k=())["mAP@ALL"])
+
+    def loss(u: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return method.loss(u, y, target)
+
+    schedule = config.schedule()
+    checkpoint, history = run.checkpoint(f"hasher{variant}", key), []
+    for record in fit(model, loss, x, positions(images, labels), schedule, evaluate=retrieval, checkpoint=checkpoint):
+        history.append(record)
+        yield record
+    extra = dict(history=history, best_val=max(r["val"] for r in history if r["val"] is not None), kind=kind, **where)
+    run.save(
+        "hasher", model.state_dict(), parameters=identity, fingerprint=images.fingerprint, inputs=inputs,
+        variant=variant, extra=extra,
+    )  # fmt: skip
+    arrays = {
+        split: np.packbits(codes_from(predict(model, images.split(split)[0], **where)).numpy() > 0, axis=1)
+        for split in SPLITS if split in images.splits
+    }  # fmt: skip
+    run.save(
+        "codes", arrays, parameters={"bits": codes.shape[1]}, fingerprint=images.fingerprint,
+        inputs=code_inputs, variant=variant,
+    )  # fmt: skip
+    run.add_parameters(f"hasher{'-' + variant if variant else ''}", asdict(config))
+    checkpoint.remove()
+
+
+def new_hasher(start_net: Classifier | None, images: ImageSet, classifier: Artifact, bits: int, seed: int) -> Hasher:
+    """A hasher on the classifier's kind of backbone: with its weights if `start_net` is given, else from scratch."""
+    config = ClassifierConfig(**classifier.meta["parameters"])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        weights: Any = "none" if start_net is not None else config.weights
+        model = Hasher(backbone(config.net, weights=weights, size=images.images.shape[-1]), bits)
+    if start_net is not None:
+        model.backbone.load_state_dict(start_net.backbone.state_dict())
+    return model
+
+
+def load_hasher(run: Run, images: ImageSet, kind: str = "semantic") -> Hasher:
+    """The run's trained hasher for centers of `kind`."""
+    artifact = run.load("hasher", variant_of(kind), fingerprint=images.fingerprint)
+    net, classifier = load_classifier(run, images)
+    bits = artifact.arrays["head.bias"].shape[0]
+    model = new_hasher(net, images, classifier, bits, 0)
+    model.load_state_dict({k: torch.from_numpy(v) for k, v in artifact.arrays.items()})
+    return model.eval()
+
+
+def load_codes(run: Run, images: ImageSet, kind: str = "semantic") -> dict[str, np.ndarray]:
+    """int8 ±1 codes [N, K] of every split, as the run's hasher for `kind` made them."""
+    artifact = run.load("codes", variant_of(kind), fingerprint=images.fingerprint)
+    bits = artifact.meta["parameters"]["bits"]
+    unpacked = {k: np.unpackbits(v, axis=1, count=bits).astype(np.int8) * 2 - 1 for k, v in artifact.arrays.items()}
+    for split, codes in unpacked.items():
+        if len(codes) != len(images.splits[split]):
+            raise RunError(f"codes of {split!r} do not match the data; run notebook 04_hashing_network again")
+    return unpacked
+
+
+# ---------------------------------------------------------------------------------------------- evaluation
+
+
+def evaluate(run: Run, images: ImageSet, kind: str = "semantic", queries: str = "query") -> dict[str, Any]:
+    """Every metric of `shc.metrics.evaluate` for one query split against the database, with per-query values."""
+    codes = load_codes(run, images, kind)
+    labels = {split: images.split(split)[1] for split in (queries, "database")}
+    return metrics.evaluate(
+        codes[queries], codes["database"], labels[queries], labels["database"],
+        hierarchy=images.hierarchy, per_query=True,
+    )  # fmt: skip
+
+
+def run_all(
+    run: Run,
+    data: Data,
+    classifier: ClassifierConfig,
+    centers: CentersConfig,
+    hasher: HasherConfig,
+    similarity_config: SimilarityConfig | None = None,
+    kinds: tuple[str, ...] = ("semantic", "random"),
+) -> dict[str, float]:
+    """The whole sequence in one process, without notebooks: mAP@ALL of the query split for every kind of centers."""
+    images = start(run, data)
+    for _ in train_classifier(run, images, classifier):
+        pass
+    class_similarity(run, images, similarity_config or SimilarityConfig())
+    found = {}
+    for kind in kinds:
+        for _ in optimize_centers(run, images, centers.with_(kind=kind)):
+            pass
+        for _ in train_hasher(run, images, hasher, kind):
+            pass
+        found[kind] = evaluate(run, images, kind)["mAP@ALL"]
+    run.add_results(mAP={kind: round(value, 6) for kind, value in found.items()})
+    return found
