@@ -13,10 +13,12 @@ import numpy as np
 from shc import moves
 from shc.hamming import minimum_distance
 
-# In units of the problem's energy (see `Problem.scale`), found by trial on the instances of benchmarks/centers.py.
-HEAT, COOL = 5.0, 0.2  # first and last temperature, times bits
-SOFT, HARD = 0.2, 4.0  # first penalty; last penalty, times bits
-SHARES = (0.5, 0.3, 0.1, 0.1)  # flips, pairs of flips in one center, one bit of two centers, exchanges
+# Found by trial on the instances of benchmarks/centers.py; energies are in squared bits times the mean weight.
+HEAT, COOL = 5.0, 1.7  # first and last temperature, times √C
+SOFT, HARD = 1.0, 200.0  # first and last penalty per squared excess of an inner product
+SHARES = np.array([0.5, 0.4])  # flips, pairs of flips in one center; the rest are exchanges
+WARM = 0.5  # part of the schedule that a warm start skips
+LOOK = 5  # every so many records, look for a set nearby that keeps the distance
 FORBID = 1e9  # a penalty that no gain outweighs
 TOLERANCE = 1e-6  # gains below are rounding
 
@@ -85,7 +87,7 @@ class Problem:
         lin = quad * self.similarity * self.bits - self.balance * self.bits**2 / 2
         np.fill_diagonal(quad, 0.0)
         np.fill_diagonal(lin, 0.0)
-        bits = np.ascontiguousarray(codes.T, dtype=dtype)
+        bits: np.ndarray = np.ascontiguousarray(codes.T, dtype=dtype)
         inner = bits.T @ bits
         np.fill_diagonal(inner, -self.bits)
         return bits, inner, quad.astype(dtype), lin.astype(dtype)
@@ -116,22 +118,21 @@ def anneal(
     bits, inner, quad, lin = problem.arrays(start, np.float32)
     if not len(problem.free):
         return
-    unit = problem.scale * problem.bits
-    heat, cool, soft, hard = HEAT * unit, COOL * unit, SOFT * problem.scale, HARD * unit
-    cap = np.float32(problem.cap)
+    unit = problem.scale * np.sqrt(len(start))
     records = max(1, min(records, sweeps))
     proposals = -(-sweeps * problem.bits * len(problem.free) // records)
-    shares = np.array(SHARES)
-    first = 0.6 if warm else 0.0
-    for record in range(records):
-        lower, upper = (first + (1 - first) * r / records for r in (record, record + 1))
-        hot, cold = (heat * (cool / heat) ** part for part in (lower, upper))
-        light, heavy = (soft * (hard / soft) ** part for part in (lower, upper))
+    parts = np.linspace(WARM if warm else 0.0, 1.0, records + 1)
+    temperature = HEAT * unit * (COOL / HEAT) ** parts
+    penalty = SOFT * problem.scale * (HARD / SOFT) ** np.sqrt(parts)
+    codes = start
+    for r in range(records):
         moves.anneal(
-            bits, inner, quad, lin, cap, problem.free, shares, proposals, hot, cold, light, heavy, False, state
-        )
+            bits, inner, quad, lin, np.float32(problem.cap), problem.free, SHARES, proposals,
+            temperature[r], temperature[r + 1], penalty[r], penalty[r + 1], False, state,
+        )  # fmt: skip
         codes = _codes(bits)
-        yield Progress("anneal", cold, codes, _feasible_neighbor(problem, codes))
+        found = _feasible_neighbor(problem, codes) if r % LOOK == LOOK - 1 else None
+        yield Progress("anneal", float(temperature[r + 1]), codes, found)
     yield from descend(problem, codes, state)
 
 
@@ -180,9 +181,8 @@ def repair(codes: np.ndarray, min_distance: int, free: np.ndarray, seed: int, sw
     if not len(free):
         return None
     columns, inner, quad, lin = problem.arrays(codes, np.float32)
-    shares = np.array([0.5, 0.5, 0.0, 0.0])
     moves.anneal(
-        columns, inner, quad, lin, np.float32(problem.cap), free, shares, sweeps * bits * len(free),
+        columns, inner, quad, lin, np.float32(problem.cap), free, np.array([0.5, 0.5]), sweeps * bits * len(free),
         40.0, 2.0, 1.0, 1.0, True, state_of(seed),
     )  # fmt: skip
     found = _codes(columns)
@@ -192,7 +192,7 @@ def repair(codes: np.ndarray, min_distance: int, free: np.ndarray, seed: int, sw
 def _feasible_neighbor(problem: Problem, codes: np.ndarray) -> np.ndarray | None:
     """A set near codes [C, K] that keeps the distance, by descent under a heavy penalty; None if stuck."""
     bits, inner, quad, lin = problem.arrays(codes, np.float32)
-    for penalty in (HARD * problem.bits, 100 * HARD * problem.bits):
+    for penalty in (HARD, 100 * HARD):
         for _ in range(20):
             taken = moves.descend(
                 bits, inner, quad, lin, np.float32(problem.cap), np.float32(penalty * problem.scale), problem.free,

@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def command_run(options: argparse.Namespace) -> int:
+    """Execute the sequence, write its report and print the run's summary."""
     from functools import partial
 
     say = partial(print, flush=True)
@@ -61,6 +62,7 @@ def command_run(options: argparse.Namespace) -> int:
 
 
 def list_parameters() -> None:
+    """Print every parameter with the first notebook that has it, its type, default and help."""
     seen: set[str] = {"run"}
     for notebook, parameters in pipeline.all_parameters().items():
         for p in (p for p in parameters.values() if p.name not in seen):
@@ -69,6 +71,7 @@ def list_parameters() -> None:
 
 
 def command_report(options: argparse.Namespace) -> int:
+    """Write a run's pages again from its executed notebooks."""
     from shc.report import write_report
 
     print(write_report(Run(pipeline.run_path(options.name))))
@@ -76,6 +79,7 @@ def command_report(options: argparse.Namespace) -> int:
 
 
 def command_refresh(options: argparse.Namespace) -> int:
+    """Put a run's outputs into the committed notebooks."""
     from shc.refresh import refresh
 
     print("\n".join(refresh(Run(pipeline.run_path(options.name)))))
@@ -83,6 +87,7 @@ def command_refresh(options: argparse.Namespace) -> int:
 
 
 def command_datasets(options: argparse.Namespace) -> int:
+    """List the data sets."""
     from shc import datasets
 
     for name, description in datasets.available().items():
@@ -91,6 +96,7 @@ def command_datasets(options: argparse.Namespace) -> int:
 
 
 def command_methods(options: argparse.Namespace) -> int:
+    """List the hashing methods, what they need and where they come from."""
     from shc import methods
 
     for name, entry in methods.available().items():

@@ -8,6 +8,7 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
+from shc.models import NETS
 from shc.training import Schedule, resolve_device
 
 SIMILARITY_SOURCES = ("classifier", "hierarchy", "names", "features", "exact")
@@ -91,6 +92,11 @@ class ClassifierConfig(Training):
     weights: str = "none"
     eval_every: int = 1
 
+    def check(self) -> None:
+        super().check()
+        one_of("net", self.net, NETS)
+        one_of("weights", self.weights, ("none",) if self.net == "cnn" else ("none", "imagenet"))
+
 
 @dataclass(frozen=True)
 class SimilarityConfig(Step):
@@ -118,7 +124,10 @@ class CentersConfig(Step):
     solver: str = "shc"
 
     def check(self) -> None:
+        from shc.centers import SOLVERS
+
         one_of("kind", self.kind, CENTER_KINDS)
+        one_of("solver", self.solver, SOLVERS)
         if not 1 <= self.bits <= 1024:
             raise ConfigError(f"bits={self.bits} must lie between 1 and 1024; 16, 32 and 64 are usual")
         if self.min_distance not in ("rule", "max") and not self.min_distance.isdecimal():

@@ -12,8 +12,6 @@ splitmix64), so a run depends on its seed alone.
 import numpy as np
 from numba import njit
 
-FLIP, PAIR_FLIP, TWIN_FLIP, EXCHANGE = 0, 1, 2, 3  # kinds of moves; see `anneal`
-
 
 @njit(cache=True)
 def _random(state):  # uint64, splitmix64 (Steele, Lea & Flood 2014)
@@ -64,20 +62,6 @@ def pair_flip_change(bits, inner, quad, lin, cap, penalty, i, k, m):
         after = max(g - s - cap, zero)
         total += s * (quad[i, j] * (s - two * g) + two * lin[i, j]) + penalty * (after * after - over * over)
     return total
-
-
-@njit(cache=True, fastmath=True)
-def twin_flip_change(bits, inner, quad, lin, cap, penalty, i, j, k):
-    """Change of the objective when bit k of centers i and j flips; their own distance stays."""
-    total = flip_change(bits, inner, quad, lin, cap, penalty, i, k)
-    total += flip_change(bits, inner, quad, lin, cap, penalty, j, k)
-    two = bits.dtype.type(2)
-    s = two * bits[k, i] * bits[k, j]
-    g = inner[i, j]
-    over = max(g - cap, bits.dtype.type(0))
-    after = max(g - s - cap, bits.dtype.type(0))
-    own = s * (quad[i, j] * (s - two * g) + two * lin[i, j]) + penalty * (after * after - over * over)
-    return total - two * own
 
 
 @njit(cache=True, fastmath=True)
@@ -139,57 +123,45 @@ def violations(inner, cap):
 
 
 @njit(cache=True)
-def anneal(bits, inner, quad, lin, cap, free, share, steps, heat, cool, soft, hard, until_feasible, state):
-    """Run `steps` random proposals in place, accepting by Metropolis; return how many were accepted.
+def anneal(bits, inner, quad, lin, cap, free, shares, steps, heat, cool, light, heavy, until_feasible, state):
+    """Make `steps` random proposals in place, accepted by Metropolis' rule; return how many were.
 
-    The temperature falls from `heat` to `cool` and the penalty rises from `soft` to `hard`, both geometrically.
-    `share` [4] holds the shares of the moves: one bit; two bits of one center (keeps the parity of its distances);
-    one bit of two centers; exchange of two centers. With `until_feasible` it stops at the first set without violations.
+    The temperature goes from `heat` to `cool` and the penalty from `light` to `heavy`, both geometrically. `shares` [2]
+    are the shares of single flips and of pairs of flips in one center (which keep the parity of its distances); the
+    rest exchanges two centers. With `until_feasible` it stops when no pair is too close.
     """
     number = bits.dtype.type
     accepted = 0
     width, length = len(free), bits.shape[0]
     block = 64  # temperature and penalty change once per block
-    blocks = max(1, steps // block)
+    blocks = -(-steps // block)
     for b in range(blocks):
         part = b / blocks
         temperature = heat * (cool / heat) ** part
-        penalty = number(soft * (hard / soft) ** part)
+        penalty = number(light * (heavy / light) ** part)
         for _ in range(block):
             kind = _uniform(state)
             i = free[_below(state, width)]
-            k = _below(state, length)
-            other = k
-            if kind < share[FLIP]:
-                move = FLIP
-                change = flip_change(bits, inner, quad, lin, cap, penalty, i, k)
-            elif kind < share[FLIP] + share[PAIR_FLIP]:
-                move = PAIR_FLIP
-                other = _below(state, length)
-                if other == k:
-                    continue
-                change = pair_flip_change(bits, inner, quad, lin, cap, penalty, i, k, other)
-            else:
-                other = free[_below(state, width)]
-                if other == i:
-                    continue
-                if kind < share[FLIP] + share[PAIR_FLIP] + share[TWIN_FLIP]:
-                    move = TWIN_FLIP
-                    change = twin_flip_change(bits, inner, quad, lin, cap, penalty, i, other, k)
+            if kind < shares[0] + shares[1]:
+                k = _below(state, length)
+                m = k if kind < shares[0] else _below(state, length)
+                if m == k:
+                    change = flip_change(bits, inner, quad, lin, cap, penalty, i, k)
                 else:
-                    move = EXCHANGE
-                    change = exchange_change(inner, quad, lin, i, other)
-            if change > 0 and change > -temperature * np.log(_uniform(state)):
-                continue
-            accepted += 1
-            if move == EXCHANGE:
-                exchange(bits, inner, i, other)
+                    change = pair_flip_change(bits, inner, quad, lin, cap, penalty, i, k, m)
+                if change <= 0 or change < -temperature * np.log(_uniform(state)):
+                    flip(bits, inner, i, k)
+                    if m != k:
+                        flip(bits, inner, i, m)
+                    accepted += 1
             else:
-                flip(bits, inner, i, k)
-                if move == PAIR_FLIP:
-                    flip(bits, inner, i, other)
-                elif move == TWIN_FLIP:
-                    flip(bits, inner, other, k)
+                j = free[_below(state, width)]
+                if i == j:
+                    continue
+                change = exchange_change(inner, quad, lin, i, j)
+                if change <= 0 or change < -temperature * np.log(_uniform(state)):
+                    exchange(bits, inner, i, j)
+                    accepted += 1
         if until_feasible and violations(inner, cap) == 0:
             break
     return accepted

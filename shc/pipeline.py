@@ -81,9 +81,12 @@ def run_path(name: str) -> Path:
 def read_notebook(file: Path) -> dict[str, Any]:
     """A notebook as its JSON object."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        notebook = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{file} is not a readable notebook ({error})") from error
+    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
+        raise RunError(f"{file} is not a notebook of format 4: it has no list of cells")
+    return notebook
 
 
 def parameters_of(notebook: Mapping[str, Any]) -> dict[str, Parameter]:
@@ -96,26 +99,45 @@ def parameters_of(notebook: Mapping[str, Any]) -> dict[str, Parameter]:
     source = "\n".join(
         "".join(cell["source"]) for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])
     )
+    tree = parsed(source)
     comments = {
         token.start[0]: token.string.lstrip("# ")
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT
     }
     found = {}
-    for line in ast.parse(source).body:
+    for line in tree.body:
         if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.value is not None):
             raise RunError(f"a parameters cell may only hold `name: type = literal` lines, not {ast.unparse(line)!r}")
         kind, name = ast.unparse(line.annotation), line.target.id
         if kind not in TYPES:
             raise RunError(f"parameter {name} has type {kind}; allowed are {', '.join(TYPES)}")
-        found[name] = Parameter(name, kind, ast.literal_eval(line.value), comments.get(line.lineno, ""))
+        try:
+            default = ast.literal_eval(line.value)
+        except ValueError as error:
+            raise RunError(f"parameter {name} must be a literal, not {ast.unparse(line.value)}") from error
+        found[name] = Parameter(name, kind, default, comments.get(line.lineno, ""))
     return found
 
 
 def all_parameters(names: Sequence[str] = SEQUENCE) -> dict[str, dict[str, Parameter]]:
     """The parameters of every notebook of the sequence."""
-    folder = notebooks_folder()
-    return {name: parameters_of(read_notebook(folder / f"{name}.ipynb")) for name in names}
+    folder, found = notebooks_folder(), {}
+    for name in names:
+        try:
+            found[name] = parameters_of(read_notebook(folder / f"{name}.ipynb"))
+        except RunError as error:
+            raise RunError(f"notebook {name}: {error}") from error
+    return found
+
+
+def parsed(code: str) -> ast.Module:
+    """The syntax tree of a notebook's code without IPython's % and ! lines; RunError showing the line that is wrong."""
+    plain = "\n".join("" if line.startswith(("%", "!")) else line for line in code.splitlines())
+    try:
+        return ast.parse(plain)
+    except SyntaxError as error:
+        raise RunError(f"code does not parse ({error.msg}): {(error.text or '').strip()}") from error
 
 
 def parse_settings(settings: Sequence[str], known: Mapping[str, Mapping[str, Parameter]]) -> dict[str, Any]:
@@ -160,13 +182,17 @@ def typed(parameter: Parameter, text: str) -> Any:
 
 
 def check_values(values: Mapping[str, Any]) -> None:
-    """Raise ValueError for values that the steps would refuse later: better before the first kernel than an hour on."""
+    """Raise ParameterError for values that the steps would refuse later: better before a kernel than an hour on."""
     from dataclasses import asdict
 
     from shc import config, constructions, datasets
 
     def build(kind: type, **names: str) -> Any:
-        return kind(**{field: values[name] for field, name in names.items() if name in values})
+        try:
+            return kind(**{field: values[name] for field, name in names.items() if name in values})
+        except ValueError as error:
+            field, equals, rest = str(error).partition("=")
+            raise ParameterError(f"{names.get(field, field)}{equals}{rest}") from error
 
     def same(*names: str) -> dict[str, str]:
         return {name: name for name in names}
@@ -177,9 +203,17 @@ def check_values(values: Mapping[str, Any]) -> None:
     build(config.HasherConfig, epochs="hasher_epochs", lr="hasher_lr", seed="hasher_seed", **same("method", "init"))
     data = build(config.Data, **same("data", "scale", "size", "seed", "fold", "protocol"))
     options = asdict(data)
-    datasets.check(options.pop("data"), **options)
-    if data.data in ("emoji", "shapes"):
-        constructions.max_distance_limits(centers.bits, 80 if data.protocol == "unseen-classes" else 100)
+    classes = 80 if data.protocol == "unseen-classes" else 100  # of the embedded data sets
+    try:
+        datasets.check(options.pop("data"), **options)
+        largest = constructions.max_distance_limits(centers.bits, classes).largest
+    except ValueError as error:
+        raise ParameterError(str(error)) from error
+    if isinstance(centers.distance, int) and centers.distance > largest:
+        raise ParameterError(
+            f"min_distance={centers.distance} is impossible: {classes} codes of {centers.bits} bits are at most "
+            f"{largest} apart; 'rule' asks for the paper's distance"
+        )
 
 
 # ------------------------------------------------------------------------------------------ stamps
@@ -200,7 +234,7 @@ def modules_used(code: str) -> set[Path]:
     waiting = [(code, True)]
     while waiting:
         text, is_notebook = waiting.pop()
-        tree = ast.parse(text if not is_notebook else "\n".join(s for s in text.splitlines() if not s.startswith("%")))
+        tree = parsed(text) if is_notebook else ast.parse(text)
         names = set()
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "shc":
@@ -334,13 +368,13 @@ def execute(run: Run, notebook: str, values: Mapping[str, Any]) -> Path:
         )  # fmt: skip
     except PapermillExecutionError as error:
         raise NotebookError(explain(notebook, error, target)) from None
-    except OSError as error:
-        raise RunError(f"{target} could not be written ({error.strerror or error}); free some space, repeat") from error
-    except RuntimeError as error:  # nbclient: dead kernel, time-out
+    except (RuntimeError, TimeoutError) as error:  # nbclient: dead kernel, time-out (an OSError, hence first)
         raise NotebookError(
             f"notebook {notebook} stopped: {str(error).splitlines()[0]}. What was finished before is kept; "
             f"repeat the command, or open {target} to see how far it came"
         ) from error
+    except OSError as error:
+        raise RunError(f"{target} could not be written ({error.strerror or error}); free some space, repeat") from error
     return target
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import tempfile
-import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -116,6 +115,8 @@ class Run:
         if not file.exists():
             raise MissingArtifact(f"{file} does not exist yet; run notebook {maker} (or `shc run`) for this run first")
         arrays, meta = read_arrays(file)
+        if not {"parameters", "fingerprint", "inputs", "key"} <= meta.keys():
+            raise damaged(file, "no record of how it was made")
         remedy = f"run notebook {maker} with these parameters, or name another run"
         for parameter, value in expected.items():
             if (made := meta["parameters"].get(parameter)) != value:
@@ -125,7 +126,7 @@ class Run:
         for source, key in meta["inputs"].items():
             source_name, _, source_variant = source.partition("-")
             source_file = self.file(source_name, source_variant)
-            if source_file.exists() and read_meta(source_file)["key"] != key:
+            if source_file.exists() and read_meta(source_file).get("key") != key:
                 raise ForeignArtifact(f"{file} was made from an earlier {source}, which has changed since; {remedy}")
         return Artifact(arrays, meta)
 
@@ -133,7 +134,7 @@ class Run:
         """Whether the artifact exists and was made exactly as `key` says."""
         file = self.file(name, variant)
         try:
-            return file.exists() and read_meta(file)["key"] == key
+            return file.exists() and read_meta(file).get("key") == key
         except RunError:
             return False
 
@@ -149,6 +150,10 @@ class Run:
         """Merge values into results.json."""
         text = json.dumps(self.results() | values, indent=1, sort_keys=True)
         atomic_write(self.path / "results.json", lambda f: f.write_text(text, encoding="utf-8"))
+
+    def add_headline(self, notebook: str, text: str) -> None:
+        """Note a notebook's key number, which the runner and the report show beside its name."""
+        self.add_results(headlines=self.results().get("headlines", {}) | {notebook: text})
 
     def parameters(self) -> dict[str, dict[str, Any]]:
         """The parameters of every step that was run, from params.yaml."""
@@ -234,9 +239,6 @@ def atomic_write(file: Path, write: Callable[[Path], Any]) -> None:
         finally:
             os.close(folder)
     except Exception as error:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
         if "No space left" in str(error) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise RunError(
                 f"the disk is full: {file} could not be written. What was saved before is untouched; free some space "
@@ -248,6 +250,10 @@ def atomic_write(file: Path, write: Callable[[Path], Any]) -> None:
                 "run folder (--name, or `run = …` in the notebook)"
             ) from error
         raise
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)  # renamed already, unless something went wrong
 
 
 def write_arrays(file: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
@@ -257,7 +263,8 @@ def write_arrays(file: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]
         from safetensors.numpy import save_file
 
         contiguous = {k: np.asarray(v, order="C") for k, v in arrays.items()}
-        atomic_write(file, lambda f: save_file(contiguous, f, metadata={"shc": text}))
+        header = {"shc": text, "sha256": digest(contiguous, text)}
+        atomic_write(file, lambda f: save_file(contiguous, f, metadata=header))
     else:
         packed: dict[str, Any] = {"__meta__": np.array(text), **arrays}
 
@@ -275,16 +282,19 @@ def read_arrays(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             from safetensors import safe_open
 
             with safe_open(file, framework="numpy") as stream:
-                meta = json.loads(stream.metadata()["shc"])
-                return {k: stream.get_tensor(k) for k in stream.keys()}, meta
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {k: archive[k] for k in archive.files}
-        return arrays, json.loads(str(arrays.pop("__meta__")))
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, _safetensor_error()) as error:
-        raise RunError(
-            f"{file} is damaged or not one of our artifacts ({type(error).__name__}); delete it and run the notebook "
-            "that makes it again"
-        ) from error
+                header = stream.metadata()
+                arrays = {k: stream.get_tensor(k) for k in stream.keys()}
+            intact = header.get("sha256") in (None, digest(arrays, header["shc"]))  # npz has its own checksums
+            meta = json.loads(header["shc"])
+        else:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {k: archive[k] for k in archive.files}
+            intact, meta = True, json.loads(str(arrays.pop("__meta__")))
+    except Exception as error:  # zip, zlib, NumPy's header, JSON and safetensors: each has its own errors
+        raise damaged(file, type(error).__name__) from error
+    if not intact or not isinstance(meta, dict):
+        raise damaged(file, "its content does not match its checksum" if not intact else "no metadata")
+    return arrays, meta
 
 
 def read_meta(file: Path) -> dict[str, Any]:
@@ -293,9 +303,29 @@ def read_meta(file: Path) -> dict[str, Any]:
         return read_arrays(file)[1]
     try:
         with np.load(file, allow_pickle=False) as archive:
-            return json.loads(str(archive["__meta__"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return read_arrays(file)[1]
+            meta = json.loads(str(archive["__meta__"]))
+    except Exception as error:
+        raise damaged(file, type(error).__name__) from error
+    if not isinstance(meta, dict):
+        raise damaged(file, "no metadata")
+    return meta
+
+
+def damaged(file: Path, why: str) -> RunError:
+    """The error for a file whose content cannot be trusted."""
+    return RunError(
+        f"{file} is damaged or not one of our artifacts ({why}); delete it and run the notebook that makes it again"
+    )
+
+
+def digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
+    """sha256 over the arrays' names, types, shapes and bytes, and over `text`."""
+    whole = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        whole.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        whole.update(np.ascontiguousarray(array).data)
+    return whole.hexdigest()
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -327,9 +357,3 @@ def today() -> str:
 
 def _numpy(value: Any) -> np.ndarray:
     return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
-
-
-def _safetensor_error() -> type[Exception]:
-    from safetensors import SafetensorError
-
-    return SafetensorError

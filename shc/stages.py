@@ -114,6 +114,19 @@ def load_classifier(run: Run, images: ImageSet) -> tuple[Classifier, Artifact]:
     return model.eval(), artifact
 
 
+def accuracies(run: Run, images: ImageSet) -> dict[str, float]:
+    """Top-1 accuracy of the run's classifier on every split of held-out images; none for classes it never saw."""
+    model, artifact = load_classifier(run, images)
+    found = {}
+    for split in (s for s in ("query_seen", "val", "query") if s in images.splits):
+        x, labels = images.split(split)
+        truth = positions(images, labels)
+        if bool((truth >= 0).all()):
+            logits = predict(model, x, device=artifact.meta["extra"]["device"])
+            found[split] = (logits.argmax(1) == truth).float().mean().item()
+    return found
+
+
 def class_similarity(run: Run, images: ImageSet, config: SimilarityConfig) -> np.ndarray:
     """S [C, C] of the trained classes from the configured source, saved as `similarity`."""
     statistics = run.load("statistics", fingerprint=images.fingerprint)

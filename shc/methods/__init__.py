@@ -53,8 +53,8 @@ def info(name: str) -> MethodInfo:
     known = available()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"method {name!r} is unknown{hint} Known methods: {', '.join(known)}")
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"method {name!r} is unknown; {hint}Known methods: {', '.join(known)}")
     return known[name]
 
 

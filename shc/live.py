@@ -1,0 +1,247 @@
+"""Live plots: one picture in a cell that is redrawn in place while something runs, and stays as the final figure.
+
+A `LivePlot` is fed the records that optimizers and training loops yield. At most four frames a second are drawn, fewer
+where drawing is slow, so that watching costs little. Outside a notebook kernel nothing is shown. What the pictures of
+centers show is drawn by `centers_frame`, which the widgets use too.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shc.figures import BLUE, GREY, ORANGE, Figure, new_figure, style
+from shc.plots import center_similarity, dendrogram_order, draw_loss, smoothed
+
+if TYPE_CHECKING:
+    from shc.centers import CenterStep
+
+INTERVAL = 0.25  # seconds between two frames, at least
+SHARE = 4  # seconds of work for every second of drawing, at least
+POINTS = 400  # a curve never shows more, so that long runs are drawn as fast as short ones
+
+
+class LivePlot:
+    """Show `draw(states)` while a `with` block feeds `update(state)`; the last picture stays as `.figure`.
+
+    `draw` gets the list of all states so far and returns a Figure. `live=False` shows only the final figure. `interval`
+    is the time between frames in seconds, `alt` replaces the figure's alternative text, `clock` is for tests. If the
+    block raises, the last picture is left behind and the error goes on.
+
+    >>> with LivePlot(lambda states: new_figure(alt=f"{len(states)} states")[0]) as plot:
+    ...     for state in range(3):
+    ...         plot.update(state)
+    >>> plot.figure.alt
+    '3 states'
+    """
+
+    def __init__(
+        self,
+        draw: Callable[[list[Any]], Figure],
+        *,
+        live: bool = True,
+        interval: float = INTERVAL,
+        alt: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if interval < 0:
+            raise ValueError(f"interval={interval} seconds between frames; expected 0 or more")
+        self.draw, self.live, self.interval, self.alt, self.clock = draw, live, interval, alt, clock
+        self.states: list[Any] = []
+        self.figure: Figure | None = None
+        self._handle: Any = None
+        self._due = float("-inf")
+
+    def __enter__(self) -> "LivePlot":
+        return self
+
+    def update(self, state: Any) -> None:
+        """Keep the state, and draw a frame if one is due."""
+        self.states.append(state)
+        if not self.live or self.clock() < self._due or not in_kernel():
+            return
+        began = self.clock()
+        self._show(self._drawn())
+        ended = self.clock()
+        self._due = ended + max(self.interval - (ended - began), SHARE * (ended - began))
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not self.states:
+            return
+        try:
+            self.figure = self._drawn()
+            if in_kernel():
+                self._show(self.figure)
+        except Exception:
+            if error is None:  # else the block's own error is the one to tell
+                raise
+
+    def _drawn(self) -> Figure:
+        figure = self.draw(self.states)
+        figure.alt = self.alt or figure.alt
+        return figure
+
+    def _show(self, figure: Figure) -> None:
+        from IPython.display import display
+
+        if self._handle is None:
+            self._handle = display(figure, display_id=True)
+        else:
+            self._handle.update(figure)
+
+
+def in_kernel() -> bool:
+    """Whether this code runs in a notebook kernel, where pictures can be shown."""
+    import sys
+
+    if "IPython" not in sys.modules:
+        return False
+    return getattr(sys.modules["IPython"].get_ipython(), "kernel", None) is not None
+
+
+def training_plot(title: str, live: bool = True, **options: Any) -> LivePlot:
+    """A LivePlot of training records (`shc.training.fit`): loss per step, validation value per epoch, time left."""
+    return LivePlot(lambda records: training_frame(records, title), live=live, **options)
+
+
+def centers_plot(
+    S: np.ndarray, min_distance: int | None = None, live: bool = True, order: np.ndarray | None = None, **options: Any
+) -> LivePlot:
+    """A LivePlot of center optimization steps for S [C, C]; `min_distance` in bits, by default the steps' own."""
+    order = dendrogram_order(S) if order is None else order
+    return LivePlot(lambda steps: centers_frame(S, steps, -1, order, min_distance), live=live, **options)
+
+
+def training_frame(records: Sequence[dict[str, Any]], title: str = "Training") -> Figure:
+    """Loss against step and validation value against epoch, with speed, time left and best value above."""
+    last = records[-1]
+    judged = [r for r in records if r["val"] is not None]
+    best = max(judged, key=lambda r: r["val"], default=None)
+    progress = training_progress(records)
+    figure, (left, right) = new_figure(9.5, 3.5, alt=f"{title}: training loss and validation value; {progress}", ncols=2)
+    with style():
+        shown = thinned(records)
+        steps, values = [r["step"] for r in shown], [r["loss"] for r in shown]
+        left.plot(steps, values, color=GREY, lw=0.8, alpha=0.7, label="loss")
+        left.plot(steps, smoothed(values), color=BLUE, lw=1.8, label="running mean")
+        left.set(xlabel="step", ylabel="training loss", xlim=(0, last["steps"]), ylim=(0, None))
+        left.legend(loc="upper right")
+        right.set(xlabel="epoch", ylabel="validation value (higher is better)", ylim=(0, 1))
+        if best is None:
+            right.text(0.5, 0.5, "not validated yet", transform=right.transAxes, ha="center", color=GREY)
+            right.set_xticks([])
+        else:
+            right.plot([r["epoch"] for r in judged], [r["val"] for r in judged], color=BLUE, marker="o", ms=4)
+            right.plot(best["epoch"], best["val"], "o", ms=11, mfc="none", mec=ORANGE, mew=2, label="best (kept)")
+            # validation comes at the end of an epoch, where step / epoch is the number of steps in each
+            right.set_xlim(0.5, round(last["steps"] * best["epoch"] / best["step"]) + 0.5)
+            right.xaxis.get_major_locator().set_params(integer=True)
+            top = max(r["val"] for r in judged)
+            right.set_ylim(min(0, *(r["val"] for r in judged)), top * 1.15 if top > 0 else 1)
+            right.legend(loc="lower right")
+        figure.suptitle(f"{title}: {progress}", x=0.01, ha="left", fontsize=11, fontweight="bold")
+    return figure
+
+
+def training_progress(records: Sequence[dict[str, Any]]) -> str:
+    """One line on a training run: step, speed, time left or taken, best validation value.
+
+    >>> record = dict(step=50, steps=200, epoch=1, seconds=10.0, images_per_second=640.0, val=0.5)
+    >>> training_progress([record])
+    'step 50 of 200 · 640 images/s · 30 s left · best val 0.500 (epoch 1)'
+    """
+    last = records[-1]
+    done = last["step"] >= last["steps"]
+    left = last["seconds"] * (last["steps"] - last["step"]) / max(last["step"], 1)
+    speed = float(np.median([r["images_per_second"] for r in records])) if done else last["images_per_second"]
+    parts = [
+        f"{last['step']:,} steps" if done else f"step {last['step']:,} of {last['steps']:,}",
+        f"{speed:,.0f} images/s",
+        f"{duration(last['seconds'])} in all" if done else f"{duration(left)} left",
+    ]
+    best = max((r for r in records if r["val"] is not None), key=lambda r: r["val"], default=None)
+    if best is not None:
+        parts.append(f"best val {best['val']:.3f} (epoch {best['epoch']})")
+    return " · ".join(parts)
+
+
+def centers_frame(
+    S: np.ndarray,
+    steps: "Sequence[CenterStep]",
+    at: int = -1,
+    order: np.ndarray | None = None,
+    min_distance: int | None = None,
+) -> Figure:
+    """The centers of `steps[at]`: HᵀH/K as a heat map, distances between the classes, and the loss of all steps.
+
+    `order` int64 [C] sorts the heat map (by default S's dendrogram); `min_distance` in bits (by default the step's
+    own) is drawn as a line, and a set that breaks it is said to.
+    """
+    step = steps[at]
+    order = dendrogram_order(S) if order is None else order
+    wanted = step.required_distance if min_distance is None else min_distance
+    keeps = step.min_distance >= wanted
+    told = centers_status(step, wanted)
+    alt = f"Hash centers of {len(S)} classes: similarity, distances and loss; {told}"
+    figure, (left, middle, right) = new_figure(
+        11.5, 3.9, alt=alt, ncols=3, gridspec_kw=dict(width_ratios=[1.05, 1.1, 1.1])
+    )
+    with style():
+        heat = left.imshow(center_similarity(step.codes)[np.ix_(order, order)], vmin=-1, vmax=1)
+        left.set(xticks=[], yticks=[], xlabel=f"{len(S)} classes, similar ones side by side")
+        left.set_title("HᵀH/K")
+        figure.colorbar(heat, ax=left, shrink=0.8, ticks=[-1, 0, 1])
+
+        bits = len(step.histogram) - 1
+        color, hatch = (BLUE, "") if keeps else (ORANGE, "//")
+        middle.bar(np.arange(bits + 1), step.histogram, width=0.9, color=color, hatch=hatch, edgecolor="white", lw=0)
+        middle.axvline(wanted - 0.5, color="black", lw=1.6, ls="--", label=f"minimum distance {wanted}")
+        highest = max(int(s.histogram.max()) for s in thinned(steps))
+        middle.set(xlabel="Hamming distance (bits)", ylabel="pairs of classes")
+        middle.set(xlim=(-1, bits + 1), ylim=(0, 1.3 * max(highest, 1)))
+        middle.set_title(f"closest pair: {step.min_distance} bits {'✓' if keeps else '✗ too close'}")
+        middle.legend(loc="upper right")
+
+        draw_loss(right, thinned(steps))
+        right.plot(step.step, step.loss, "o", color="black", ms=5)
+        right.set_xlim(steps[0].step, max(steps[-1].step, steps[0].step + 1))
+        right.set_title(f"loss f = {step.loss:.4f}")
+        right.legend(loc="upper right")
+        figure.suptitle(told, x=0.01, ha="left", fontsize=10)
+    return figure
+
+
+def centers_status(step: "CenterStep", min_distance: int | None = None) -> str:
+    """One line on a step: its number and stage, f, best f, smallest distance, and whether it keeps the minimum."""
+    wanted = step.required_distance if min_distance is None else min_distance
+    kept = "✓ keeps" if step.min_distance >= wanted else "✗ breaks"
+    return (
+        f"step {step.step} ({step.stage}) · f = {step.loss:.4f}, best {step.best_loss:.4f} · "
+        f"smallest distance {step.min_distance} bits {kept} the minimum of {wanted}"
+    )
+
+
+def thinned(states: Sequence[Any], most: int = POINTS) -> list[Any]:
+    """At most `most` of the states, evenly spread, first and last included.
+
+    >>> thinned(range(10), 4)
+    [0, 3, 6, 9]
+    """
+    if len(states) <= most:
+        return list(states)
+    return [states[i] for i in np.linspace(0, len(states) - 1, most).round().astype(int)]
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words.
+
+    >>> duration(42.3), duration(200), duration(7300)
+    ('42 s', '3 min 20 s', '2 h 2 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
