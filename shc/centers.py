@@ -12,7 +12,7 @@ from time import perf_counter
 import numpy as np
 
 from shc.annealing import Problem, Progress, anneal, descend, state_of
-from shc.constructions import distance_only_centers, feasible_centers, max_distance_limits
+from shc.constructions import distance_only_centers, feasible_centers, max_distance_limits, random_centers
 from shc.hamming import as_codes, check_size, min_distance_rule, minimum_distance, pair_histogram
 
 SOLVERS = ("shc", "paper", "paper-code")
@@ -242,8 +242,12 @@ def _search(
     """The package's own solver: annealing, `restarts` times, then a check that the best set is a local optimum."""
     state = state_of(seed)
     best, best_loss = feasible, problem.loss(feasible)
-    for _ in range(restarts):
-        first = feasible if begin is None else begin
+    for restart in range(restarts):
+        first = begin
+        if first is None:
+            # Not from `feasible`: an algebraic code's even distances would survive the highest temperature.
+            first = feasible.copy()
+            first[problem.free] = random_centers(problem.bits, len(feasible), 1000 * seed + restart)[problem.free]
         for progress in anneal(problem, first, state, sweeps, -(-records // restarts), warm=begin is not None):
             if progress.found is not None and problem.loss(progress.found) < best_loss:
                 best, best_loss = progress.found, problem.loss(progress.found)

@@ -34,6 +34,8 @@ class Step:
                 raise ConfigError(f"{field.name}={value!r} must be of type {expected}, not {type(value).__name__}")
             if isinstance(getattr(self, field.name), float) and not math.isfinite(getattr(self, field.name)):
                 raise ConfigError(f"{field.name}={value!r} must be a finite number")
+            if field.name == "seed" and value < 0:
+                raise ConfigError(f"seed={value} must be 0 or above")
         self.check()
 
     def check(self) -> None:

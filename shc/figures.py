@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure as MatplotlibFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 DPI = 100
 STYLE = {
@@ -67,7 +68,7 @@ def style() -> Iterator[None]:
 def new_figure(width: float = 7, height: float = 4, *, alt: str = "", **grid: Any) -> tuple[Figure, Any]:
     """A figure of `width` × `height` inches and its axes (as `Figure.subplots(**grid)` returns them)."""
     with style():
-        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+        figure = Figure(figsize=(width, height), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
         axes = figure.subplots(**grid)
     figure.alt = alt
     return figure, axes

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shc.runs import Run, RunError, atomic_write, read_json
+from shc.runs import Run, RunError, atomic_write, library_versions, read_json, today
 
 SEQUENCE = (
     "00_tour", "01_classifier", "02_class_similarity", "03_hash_centers", "04_hashing_network", "05_retrieval",
+    "solutions",
 )  # fmt: skip
 MAKES = {
     "01_classifier": ("classifier", "statistics"),
@@ -30,7 +31,7 @@ MAKES = {
     "04_hashing_network": ("hasher", "codes", "hasher-random", "codes-random"),
 }
 # smaller data and shorter training: numbers are worse, every step is real
-QUICK: dict[str, Any] = {"scale": 0.2, "epochs": 8, "hasher_epochs": 4}
+QUICK: dict[str, Any] = {"scale": 0.2, "epochs": 16, "hasher_epochs": 6}
 TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
 CELL_TIMEOUT = 3600  # seconds; a cell that takes longer is stopped
 
@@ -313,8 +314,20 @@ def run_sequence(
         execute(run, notebook, mine)
         stamps = read_json(run.path / "notebooks" / "stamps.json") | {notebook: stamp}
         atomic_write(run.path / "notebooks" / "stamps.json", lambda f, s=stamps: f.write_text(json.dumps(s)))  # type: ignore[misc]
-        say(f"{notebook:<22} {time.perf_counter() - started:7.1f} s  {headline(run, notebook)}")
+        seconds = time.perf_counter() - started
+        run.add_results(seconds=run.results().get("seconds", {}) | {notebook: round(seconds, 1)})
+        say(f"{notebook:<22} {seconds:7.1f} s  {headline(run, notebook)}")
+    run.add_results(made_with=made_with(run))
     return run
+
+
+def made_with(run: Run) -> dict[str, str]:
+    """Device, versions, date and minutes of a run, for its report."""
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    minutes = sum(run.results().get("seconds", {}).values()) / 60
+    return {"device": device, "date": today(), "minutes": f"{minutes:.1f}", **library_versions()}
 
 
 def select(first: str | None, only: str | None) -> tuple[str, ...]:
@@ -365,6 +378,7 @@ def execute(run: Run, notebook: str, values: Mapping[str, Any]) -> Path:
         papermill.execute_notebook(
             str(folder / f"{notebook}.ipynb"), str(target), {k: v for k, v in parameters.items() if k in known},
             kernel_name="python3", cwd=str(folder), progress_bar=False, execution_timeout=CELL_TIMEOUT,
+            extra_arguments=["--IPKernelApp.log_level=50"],  # not the kernel's own log: failures are told below
         )  # fmt: skip
     except PapermillExecutionError as error:
         raise NotebookError(explain(notebook, error, target)) from None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bars_with_intervals", "bit_balance", "centers_map", "code_strip", "confusion_heatmap", "contact_sheet",
-    "dendrogram_order", "distance_histogram", "film_strip", "pr_curves", "quantization_histogram",
+    "dendrogram_order", "distance_histogram", "film_strip", "optimization_curves", "pr_curves", "quantization_histogram",
     "retrieval_strips", "similarity_and_centers", "similarity_heatmap", "similarity_vs_distance", "training_curves",
 ]  # fmt: skip
 

@@ -13,12 +13,22 @@ from typing import Any
 from shc.pipeline import SEQUENCE, notebooks_folder, read_notebook, source_hash
 from shc.runs import Run, RunError, atomic_write
 
+THUMBNAILS = {  # notebook → the figure of the run that stands for it in the README
+    "00_tour": "00_tour",
+    "01_classifier": "01_confusion",
+    "02_class_similarity": "02_similarity",
+    "03_hash_centers": "03_film_strip",
+    "04_hashing_network": "04_quantization",
+    "05_retrieval": "05_retrieval",
+}
+HERO = ("03_similarity_and_centers", "05_retrieval")
+START, END = "<!-- numbers:", "<!-- end of numbers -->"
 KEEP = ("image/png", "text/plain", "text/markdown", "text/html")
 LARGEST = 1_200_000  # bytes of a committed notebook
 
 
 def refresh(run: Run) -> list[str]:
-    """Put the outputs of the run's executed notebooks into the committed ones; returns a line for each.
+    """Put the run's outputs into the committed notebooks, its numbers and pictures into the README; a line for each.
 
     Raises RunError if a notebook was not executed in this run, was changed since, or would become too large.
     """
@@ -35,7 +45,88 @@ def refresh(run: Run) -> list[str]:
             raise RunError(f"{name} would be {len(text) / 1e6:.1f} MB with its outputs; at most {LARGEST / 1e6} MB")
         atomic_write(file, lambda f, text=text: f.write_text(text, encoding="utf-8"))  # type: ignore[misc]
         told.append(f"{name:<22} {len(text) / 1e3:7.0f} kB")
+    write_pictures(run)
+    record = json.dumps(dict(results=run.results(), parameters=run.parameters()), indent=1, sort_keys=True) + "\n"
+    root = notebooks_folder().parent
+    atomic_write(root / "benchmarks" / "quickstart.json", lambda f: f.write_text(record, encoding="utf-8"))
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    text = with_numbers(readme, numbers(root / "benchmarks"))
+    atomic_write(root / "README.md", lambda f: f.write_text(text, encoding="utf-8"))
     return told
+
+
+def write_pictures(run: Run) -> None:
+    """The README's pictures, from the run's figures."""
+    from PIL import Image
+
+    def figure(name: str) -> Any:
+        return Image.open(run.path / "figures" / f"{name}.png").convert("RGB")
+
+    folder = notebooks_folder() / "figures"
+    for name, source_name in THUMBNAILS.items():
+        picture = figure(source_name)
+        picture.thumbnail((280, 180), Image.Resampling.LANCZOS)
+        save_png(picture, folder / f"{name}.png")
+    parts = [figure(name) for name in HERO]
+    width = min(part.width for part in parts)
+    parts = [part.resize((width, round(part.height * width / part.width))) for part in parts]
+    hero = Image.new("RGB", (width, sum(part.height for part in parts)), "white")
+    top = 0
+    for part in parts:
+        hero.paste(part, (0, top))
+        top += part.height
+    save_png(hero, folder / "hero.png")
+
+
+def save_png(picture: Any, file: Path) -> None:
+    """Write a PIL image with at most 256 colours."""
+    atomic_write(file, lambda f: picture.quantize(256).save(f, "PNG", optimize=True))
+
+
+def numbers(records: Path) -> str:
+    """The README's paragraph of numbers, from the committed records of the runs that printed them."""
+    quick = json.loads((records / "quickstart.json").read_text(encoding="utf-8"))
+    results, made = quick["results"], quick["results"]["made_with"]
+    lines = [
+        f"`make run` on {made['device']} took {made['minutes']} minutes after installation (torch {made['torch']}, "
+        f"{made['date']}, seed 0). Classifier: top-1 {results['top1']['query_seen']:.3f} on seen drawings, "
+        f"{results['top1']['query']:.3f} on the unseen family. {results['summary'][0].upper()}{results['summary'][1:]}.",
+        "",
+    ]
+    headline = json.loads((records / "headline.json").read_text(encoding="utf-8"))
+    lines += [
+        f"Mean of {headline['seeds']} seeds (`python benchmarks/headline.py`, {headline['device']}, "
+        f"{headline['date']}), "
+        f"{headline['bits']} bits, {headline['queries']:,} queries of an unseen family of drawings, "
+        f"{headline['database']:,} database images:",
+        "",
+        "| centers | f(H) | mAP@ALL | super-class mAP | mAP@ALL, seen drawings | SHC relative to it |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind, row in headline["results"].items():
+        mean = {name: sum(values) / len(values) for name, values in row.items()}
+        ratio = f"× {headline['ratio'][kind]:.2f}" if kind in headline["ratio"] else ""
+        if kind in headline.get("difference", {}):
+            gap = headline["difference"][kind]
+            ratio += f" ({gap['mean']:+.3f}, {gap['low']:+.3f} to {gap['high']:+.3f})"
+        name = {"semantic": "**semantic (SHC)**", "distance": "distance-only"}.get(kind, kind)
+        each = " / ".join(f"{value:.3f}" for value in row["mAP@ALL"])
+        lines.append(
+            f"| {name} | {mean['f']:.4f} | {mean['mAP@ALL']:.3f} ({each}) | {mean['super_mAP@ALL']:.3f} "
+            f"| {mean['mAP@ALL seen']:.3f} | {ratio} |"
+        )
+    lines += ["", "In brackets: each seed; the difference of mAP@ALL with its 95 % interval, bootstrapped over drawings."]
+    return "\n".join(lines)
+
+
+def with_numbers(readme: str, text: str) -> str:
+    """The README with its paragraph of numbers replaced."""
+    head, start, rest = readme.partition(START)
+    comment, _, rest = rest.partition("\n")
+    _, end, tail = rest.partition(END)
+    if not (start and end):
+        raise RunError(f"README.md must contain the lines {START!r} … and {END!r} for its numbers")
+    return f"{head}{start}{comment}\n{text}\n{end}{tail}"
 
 
 def with_outputs(committed: dict[str, Any], executed: dict[str, Any], name: str) -> dict[str, Any]:

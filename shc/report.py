@@ -65,18 +65,19 @@ def render(file: Path) -> str:
     page = re.sub(r"<script[^>]*type=\"module\"[^>]*>.*?</script>", "", page, flags=re.DOTALL)  # mermaid, from the web
     texts = iter(alternative_texts(notebook))
     return re.sub(
-        r'<img alt="No description has been provided for this image"',
-        lambda match: f'<img alt="{html.escape(next(texts, "figure"), quote=True)}"',
+        r'(jp-RenderedImage[^>]*>\s*<img )alt="No description has been provided for this image"',
+        lambda match: f'{match[1]}alt="{html.escape(next(texts, "figure"), quote=True)}"',
         page,
     )
 
 
 def alternative_texts(notebook: Any) -> list[str]:
-    """The alternative text of every picture in a notebook's outputs, in order."""
+    """The alternative text of every output that nbconvert shows as a picture, in order."""
     found = []
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
+            data = output.get("data", {})
+            if "image/png" in data and not {"text/html", "text/markdown", "image/svg+xml"} & data.keys():
                 found.append(output.get("metadata", {}).get("image/png", {}).get("alt") or "figure")
     return found
 

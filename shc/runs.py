@@ -163,7 +163,8 @@ class Run:
         try:
             stored = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RunError(f"{file} is not readable YAML ({error}); delete it and run notebook 01 again") from error
+            why = str(error).splitlines()[0]
+            raise RunError(f"{file} is not readable YAML ({why}); delete it and run notebook 01 again") from error
         if not isinstance(stored, dict):
             raise RunError(f"{file} must hold a mapping of steps to parameters; delete it and run notebook 01 again")
         return stored

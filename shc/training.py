@@ -104,7 +104,7 @@ def augment(x: Tensor, shift: int, cutout: float, generator: torch.Generator) ->
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor, *, device: str = "cpu", batch: int = 500, threads: int = 2) -> Tensor:
     """Run the model in evaluation mode over uint8 images [N, 3, S, S] → float32 outputs [N, …] on the CPU."""
-    was_training = model.training
+    was_training, device = model.training, resolve_device(device)
     model.to(device).eval()
     with cpu_threads(threads):
         parts = [model(to_float(images[i : i + batch].to(device))).float().cpu() for i in range(0, len(images), batch)]

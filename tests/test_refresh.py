@@ -1,0 +1,134 @@
+import copy
+import json
+from pathlib import Path
+
+import fake_notebooks as fake
+import pytest
+
+from shc import refresh
+from shc.pipeline import SEQUENCE, source_hash
+from shc.runs import Run, RunError
+
+WIDGET = {
+    "output_type": "display_data",
+    "data": {"application/vnd.jupyter.widget-view+json": {"model_id": "a"}, "text/plain": "Slider()"},
+    "metadata": {},
+}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with small notebooks, entered."""
+    fake.write_sequence(tmp_path, n00_tour=[fake.markdown("# Tour"), fake.code("x"), fake.code(""), fake.code("y")])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def committed():
+    return fake.notebook(fake.parameters(), fake.markdown("# Tour"), fake.code("x"), fake.code(""), fake.code("y"))
+
+
+def executed(*outputs, also=()):
+    """What papermill leaves of `committed`: injected parameters, metadata, and outputs of the cells x and y."""
+    book = copy.deepcopy(committed())
+    book["cells"].insert(1, fake.code("run = '…'", tags=["injected-parameters"], count=2))
+    for cell in book["cells"]:
+        cell["metadata"] |= {"papermill": {"duration": 1.0}, "execution": {"iopub.status.busy": "…"}}
+    book["cells"][3] |= {"outputs": list(outputs), "execution_count": 3}
+    book["cells"][5] |= {"outputs": list(also), "execution_count": 7}
+    book["metadata"] |= {"papermill": {"output_path": "…"}, "widgets": {"state": {}}}
+    return book
+
+
+def outputs_of(*outputs):
+    """The cell's outputs after cleaning."""
+    return refresh.with_outputs(committed(), executed(*outputs), "00_tour")["cells"][2]["outputs"]
+
+
+def test_outputs_move_into_the_committed_notebook_and_nothing_else(project):
+    made = refresh.with_outputs(committed(), executed(fake.stream("1\n")), "00_tour")
+    assert [cell["source"] for cell in made["cells"]] == [cell["source"] for cell in committed()["cells"]]
+    assert [cell.get("execution_count") for cell in made["cells"]] == [1, None, 2, None, 3]
+    assert [cell["metadata"] for cell in made["cells"]] == [{"tags": ["parameters"]}, {}, {}, {}, {}]
+    assert set(made["metadata"]) == {"kernelspec", "language_info", "shc"}
+    assert made["metadata"]["shc"] == {"source_hash": source_hash(committed())}
+    assert made["metadata"]["language_info"] == {"name": "python"}  # not the minor version of who ran it
+    assert made["cells"][2]["outputs"] == [fake.stream("1\n")]
+
+
+def test_refreshing_twice_changes_nothing(project):
+    once = refresh.with_outputs(committed(), executed(fake.picture("alt")), "00_tour")
+    assert refresh.with_outputs(once, executed(fake.picture("alt")), "00_tour") == once
+
+
+def test_widgets_and_standard_error_go(project):
+    kept = outputs_of(WIDGET, fake.stream("a warning", "stderr"), fake.stream("kept"))
+    assert kept == [fake.stream("kept")]
+
+
+def test_pictures_keep_their_alternative_text_and_lose_other_metadata(project):
+    drawn = fake.picture("alt", "execute_result")
+    drawn["metadata"] |= {"needs_background": "light"}
+    drawn["data"] |= {"application/json": {}, "application/vnd.custom": 3}
+    (kept,) = outputs_of(drawn)
+    assert kept["metadata"] == {"image/png": {"alt": "alt"}}
+    assert kept["data"] == {"image/png": fake.PNG, "text/plain": "<Figure>"}
+    assert kept["execution_count"] == 2
+
+
+def test_paths_and_addresses_of_objects_are_shortened(project):
+    root, home = project.resolve(), Path.home()
+    text = f"saved {root}/runs/one/a.npz in {root}, {home}/b, <object at 0x7f3a5c0012d0>, 0xff"
+    (kept,) = outputs_of(fake.stream([text[:10], text[10:]]))
+    assert kept["text"] == "saved runs/one/a.npz in ., ~/b, <object at 0x…>, 0xff"
+    table = {"output_type": "display_data", "data": {"text/html": [f"<b>{root}/", "x</b>"]}, "metadata": {}}
+    (kept,) = outputs_of(table)
+    assert kept["data"] == {"text/html": "<b>x</b>"}
+
+
+def test_a_stored_error_is_refused(project):
+    error = {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": []}
+    with pytest.raises(RunError, match="an error is stored in the executed notebook: ValueError; run it again"):
+        outputs_of(error)
+
+
+def test_a_notebook_that_changed_since_is_refused(project):
+    changed = committed()
+    changed["cells"][2]["source"] = "x + 1"
+    with pytest.raises(RunError, match="00_tour has changed since this run executed it; execute it again"):
+        refresh.with_outputs(changed, executed(), "00_tour")
+
+
+def run_of(project, **changes):
+    """A run in which the whole sequence was executed."""
+    run = Run(project / "runs" / "one")
+    for name in SEQUENCE:
+        book = json.loads((project / "notebooks" / f"{name}.ipynb").read_text())
+        book["cells"][-1]["outputs"] = changes.get(f"n{name}", [fake.stream("done\n")])
+        fake.write(run.path / "notebooks" / f"{name}.ipynb", book)
+    return run
+
+
+def test_the_whole_sequence_is_refreshed(project):
+    told = refresh.refresh(run_of(project))
+    assert [line.split()[0] for line in told] == list(SEQUENCE) and all(line.endswith(" kB") for line in told)
+    for name in SEQUENCE:
+        book = json.loads((project / "notebooks" / f"{name}.ipynb").read_text())
+        assert book["cells"][-1]["outputs"] == [fake.stream("done\n")]
+        assert book["metadata"]["shc"]["source_hash"] == source_hash(book)
+    assert (project / "notebooks" / "00_tour.ipynb").read_text().endswith("}\n")
+
+
+def test_a_notebook_that_was_not_executed_is_told(project):
+    run = run_of(project)
+    (run.path / "notebooks" / "03_hash_centers.ipynb").unlink()
+    with pytest.raises(RunError, match="03_hash_centers was not executed in run 'one'; make it with `shc run` first"):
+        refresh.refresh(run)
+
+
+def test_a_notebook_that_would_be_too_large_is_told_and_left_alone(project):
+    before = (project / "notebooks" / "00_tour.ipynb").read_bytes()
+    run = run_of(project, n00_tour=[fake.stream("é" * 700_000)])
+    with pytest.raises(RunError, match=r"00_tour would be 1\.4 MB with its outputs; at most 1\.2 MB"):
+        refresh.refresh(run)
+    assert (project / "notebooks" / "00_tour.ipynb").read_bytes() == before
