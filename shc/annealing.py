@@ -14,9 +14,9 @@ from shc import moves
 from shc.hamming import minimum_distance
 
 # Found by trial on the instances of benchmarks/centers.py; energies are in squared bits times the mean weight.
-HEAT, COOL = 5.0, 1.7  # first and last temperature, times √C
-SOFT, HARD = 1.0, 200.0  # first and last penalty per squared excess of an inner product
-SHARES = np.array([0.5, 0.4])  # flips, pairs of flips in one center; the rest are exchanges
+HEAT, COOL = 4.0, 1.5  # first and last temperature, times √C
+SOFT, HARD = 0.3, 200.0  # first and last penalty per squared excess of an inner product
+SHARES = np.array([0.2, 0.7])  # flips, pairs of flips in one center; the rest are exchanges
 WARM = 0.5  # part of the schedule that a warm start skips
 LOOK = 5  # every so many records, look for a set nearby that keeps the distance
 FORBID = 1e9  # a penalty that no gain outweighs

@@ -129,7 +129,7 @@ def optimize_centers(
     free = None if held is None else np.setdiff1d(np.arange(classes), held[0])
     if solver == "shc":
         problem = Problem.of(S, bits, distance, checked_weights, balance or 0.0, free)
-        effort = default_sweeps(classes) if sweeps is None else sweeps
+        effort = default_sweeps(classes, bits) if sweeps is None else sweeps
         return _records(problem, feasible, _search(problem, feasible, begin, seed, effort, restarts, records))
     from shc.published import BALANCE, augmented_lagrangian
 
@@ -200,9 +200,9 @@ def collect(
     )
 
 
-def default_sweeps(classes: int) -> int:
-    """Proposals per bit that bring `classes` centers near the best known sets; fewer where each costs more."""
-    return int(np.clip(800_000 // classes, 1000, 8000))
+def default_sweeps(classes: int, bits: int) -> int:
+    """Proposals per bit that bring centers near the best known sets; fewer where each proposal costs more."""
+    return int(np.clip(1_200_000 / classes * (32 / bits) ** 0.5, 500, 12_000))
 
 
 def check_similarity(S: np.ndarray) -> np.ndarray:

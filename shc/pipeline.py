@@ -1,23 +1,19 @@
 """Run the notebooks headless, each from the artifacts of the ones before; the only module that knows papermill.
 
-A notebook's parameters stand in its cell tagged `parameters`, one `name: type = literal  # help` a line. Names and
-types are checked here, before a kernel starts. A notebook is skipped when its source, its parameters, the package's code that
-it uses and the notebooks before it are those of its last finished execution in the run folder.
+Parameters are checked (`shc.parameters`) before a kernel starts. A notebook is skipped when its source, its parameters,
+the package's code that it uses and the notebooks before it are those of its last finished execution in the run folder.
 """
 
 import ast
-import difflib
 import hashlib
-import io
 import json
 import os
 import time
-import tokenize
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shc.parameters import Parameter, ParameterError, check_values, parameters_of, parse_settings, parsed
 from shc.runs import Run, RunError, atomic_write, library_versions, read_json, today
 
 SEQUENCE = (
@@ -32,26 +28,11 @@ MAKES = {
 }
 # smaller data and shorter training: numbers are worse, every step is real
 QUICK: dict[str, Any] = {"scale": 0.2, "epochs": 16, "hasher_epochs": 6}
-TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
 CELL_TIMEOUT = 3600  # seconds; a cell that takes longer is stopped
-
-
-class ParameterError(ValueError):
-    """A parameter that no notebook has, or a value that is not of its type."""
 
 
 class NotebookError(RuntimeError):
     """A cell failed; the message shows its source and what went wrong."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One line of a parameters cell."""
-
-    name: str
-    kind: str
-    default: Any
-    help: str
 
 
 def notebooks_folder() -> Path:
@@ -76,9 +57,6 @@ def run_path(name: str) -> Path:
     return runs_folder() / name
 
 
-# ------------------------------------------------------------------------------------------ parameters
-
-
 def read_notebook(file: Path) -> dict[str, Any]:
     """A notebook as its JSON object."""
     try:
@@ -90,37 +68,6 @@ def read_notebook(file: Path) -> dict[str, Any]:
     return notebook
 
 
-def parameters_of(notebook: Mapping[str, Any]) -> dict[str, Parameter]:
-    """The typed parameters of a notebook, by name.
-
-    >>> cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "bits: int = 32  # code length"}
-    >>> parameters_of({"cells": [cell]})["bits"]
-    Parameter(name='bits', kind='int', default=32, help='code length')
-    """
-    source = "\n".join(
-        "".join(cell["source"]) for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])
-    )
-    tree = parsed(source)
-    comments = {
-        token.start[0]: token.string.lstrip("# ")
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
-    }
-    found = {}
-    for line in tree.body:
-        if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.value is not None):
-            raise RunError(f"a parameters cell may only hold `name: type = literal` lines, not {ast.unparse(line)!r}")
-        kind, name = ast.unparse(line.annotation), line.target.id
-        if kind not in TYPES:
-            raise RunError(f"parameter {name} has type {kind}; allowed are {', '.join(TYPES)}")
-        try:
-            default = ast.literal_eval(line.value)
-        except ValueError as error:
-            raise RunError(f"parameter {name} must be a literal, not {ast.unparse(line.value)}") from error
-        found[name] = Parameter(name, kind, default, comments.get(line.lineno, ""))
-    return found
-
-
 def all_parameters(names: Sequence[str] = SEQUENCE) -> dict[str, dict[str, Parameter]]:
     """The parameters of every notebook of the sequence."""
     folder, found = notebooks_folder(), {}
@@ -130,91 +77,6 @@ def all_parameters(names: Sequence[str] = SEQUENCE) -> dict[str, dict[str, Param
         except RunError as error:
             raise RunError(f"notebook {name}: {error}") from error
     return found
-
-
-def parsed(code: str) -> ast.Module:
-    """The syntax tree of a notebook's code without IPython's % and ! lines; RunError showing the line that is wrong."""
-    plain = "\n".join("" if line.startswith(("%", "!")) else line for line in code.splitlines())
-    try:
-        return ast.parse(plain)
-    except SyntaxError as error:
-        raise RunError(f"code does not parse ({error.msg}): {(error.text or '').strip()}") from error
-
-
-def parse_settings(settings: Sequence[str], known: Mapping[str, Mapping[str, Parameter]]) -> dict[str, Any]:
-    """Turn `name=value` texts into typed values.
-
-    Raises ParameterError naming the parameter: unknown (with the nearest name) or of another type.
-
-    >>> parse_settings(["bits=64"], {"03": {"bits": Parameter("bits", "int", 32, "")}})
-    {'bits': 64}
-    """
-    merged = {name: parameter for parameters in known.values() for name, parameter in parameters.items()}
-    values: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise ParameterError(f"--set takes name=value, got {setting!r}; for example --set bits=64")
-        if name not in merged or name == "run":
-            near = difflib.get_close_matches(name, merged, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            names = ", ".join(sorted(set(merged) - {"run"}))
-            raise ParameterError(f"no notebook has a parameter {name!r}; {hint}The parameters are {names}")
-        values[name] = typed(merged[name], text)
-    return values
-
-
-def typed(parameter: Parameter, text: str) -> Any:
-    """The value that `text` stands for, checked against the parameter's type."""
-    if parameter.kind == "str":
-        return text
-    try:
-        value = ast.literal_eval({"true": "True", "false": "False"}.get(text.lower(), text))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        value = None
-    if parameter.kind == "float" and type(value) is int:
-        value = float(value)
-    if type(value) is not TYPES[parameter.kind]:
-        raise ParameterError(
-            f"{parameter.name}={text!r} is not of type {parameter.kind}; "
-            f"it is {parameter.help or 'a parameter'}, by default {parameter.default!r}"
-        )
-    return value
-
-
-def check_values(values: Mapping[str, Any]) -> None:
-    """Raise ParameterError for values that the steps would refuse later: better before a kernel than an hour on."""
-    from dataclasses import asdict
-
-    from shc import config, constructions, datasets
-
-    def build(kind: type, **names: str) -> Any:
-        try:
-            return kind(**{field: values[name] for field, name in names.items() if name in values})
-        except ValueError as error:
-            field, equals, rest = str(error).partition("=")
-            raise ParameterError(f"{names.get(field, field)}{equals}{rest}") from error
-
-    def same(*names: str) -> dict[str, str]:
-        return {name: name for name in names}
-
-    build(config.ClassifierConfig, **same("net", "weights", "epochs", "batch", "lr", "seed", "device", "dtype"))
-    build(config.SimilarityConfig, source="similarity", **same("mask", "temperature"))
-    centers = build(config.CentersConfig, seed="center_seed", **same("bits", "min_distance", "solver"))
-    build(config.HasherConfig, epochs="hasher_epochs", lr="hasher_lr", seed="hasher_seed", **same("method", "init"))
-    data = build(config.Data, **same("data", "scale", "size", "seed", "fold", "protocol"))
-    options = asdict(data)
-    classes = 80 if data.protocol == "unseen-classes" else 100  # of the embedded data sets
-    try:
-        datasets.check(options.pop("data"), **options)
-        largest = constructions.max_distance_limits(centers.bits, classes).largest
-    except ValueError as error:
-        raise ParameterError(str(error)) from error
-    if isinstance(centers.distance, int) and centers.distance > largest:
-        raise ParameterError(
-            f"min_distance={centers.distance} is impossible: {classes} codes of {centers.bits} bits are at most "
-            f"{largest} apart; 'rule' asks for the paper's distance"
-        )
 
 
 # ------------------------------------------------------------------------------------------ stamps
@@ -264,8 +126,18 @@ def code_hash(files: set[Path]) -> str:
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:]
-        parts.append(f"{file.name}\n{ast.dump(tree)}")
+        parts.append(f"{file.name}\n{_skeleton(tree)}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _skeleton(node: Any) -> str:
+    """The tree as text, the same in every version of Python (`ast.dump` is not: it lists new and empty fields)."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(_skeleton, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = (f"{name}={_skeleton(value)}" for name, value in ast.iter_fields(node) if value is not None and value != [])
+    return f"{type(node).__name__}({', '.join(fields)})"
 
 
 # ------------------------------------------------------------------------------------------ running

@@ -41,10 +41,11 @@ def refresh(run: Run) -> list[str]:
             raise RunError(f"{name} was not executed in run {run.path.name!r}; make it with `shc run` first")
         cleaned = with_outputs(committed, read_notebook(executed_file), name)
         text = json.dumps(cleaned, indent=1, ensure_ascii=False) + "\n"
-        if len(text.encode()) > LARGEST:
-            raise RunError(f"{name} would be {len(text) / 1e6:.1f} MB with its outputs; at most {LARGEST / 1e6} MB")
+        size = len(text.encode())
+        if size > LARGEST:
+            raise RunError(f"{name} would be {size / 1e6:.1f} MB with its outputs; at most {LARGEST / 1e6} MB")
         atomic_write(file, lambda f, text=text: f.write_text(text, encoding="utf-8"))  # type: ignore[misc]
-        told.append(f"{name:<22} {len(text) / 1e3:7.0f} kB")
+        told.append(f"{name:<22} {size / 1e3:7.0f} kB")
     write_pictures(run)
     record = json.dumps(dict(results=run.results(), parameters=run.parameters()), indent=1, sort_keys=True) + "\n"
     root = notebooks_folder().parent
@@ -60,7 +61,10 @@ def write_pictures(run: Run) -> None:
     from PIL import Image
 
     def figure(name: str) -> Any:
-        return Image.open(run.path / "figures" / f"{name}.png").convert("RGB")
+        file = run.path / "figures" / f"{name}.png"
+        if not file.exists():
+            raise RunError(f"{file}, a picture of the README, is missing; execute the notebooks with `shc run` first")
+        return Image.open(file).convert("RGB")
 
     folder = notebooks_folder() / "figures"
     for name, source_name in THUMBNAILS.items():
@@ -85,6 +89,9 @@ def save_png(picture: Any, file: Path) -> None:
 
 def numbers(records: Path) -> str:
     """The README's paragraph of numbers, from the committed records of the runs that printed them."""
+    for file, maker in (("quickstart.json", "shc refresh"), ("headline.json", "python benchmarks/headline.py")):
+        if not (records / file).exists():
+            raise RunError(f"{records / file} is missing, and the README shows its numbers; make it with `{maker}`")
     quick = json.loads((records / "quickstart.json").read_text(encoding="utf-8"))
     results, made = quick["results"], quick["results"]["made_with"]
     lines = [

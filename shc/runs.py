@@ -123,12 +123,23 @@ class Run:
                 raise ForeignArtifact(f"{name} in this run was made with {parameter}={made!r}, not {value!r}; {remedy}")
         if fingerprint is not None and meta["fingerprint"] != fingerprint:
             raise ForeignArtifact(f"{file} was made from other data; {remedy}")
-        for source, key in meta["inputs"].items():
+        self._check_inputs(name, file, meta)
+        return Artifact(arrays, meta)
+
+    def _check_inputs(self, name: str, file: Path, meta: Mapping[str, Any]) -> None:
+        """Raise ForeignArtifact if anything on the way to this artifact was made anew since."""
+        for source, key in meta.get("inputs", {}).items():
             source_name, _, source_variant = source.partition("-")
             source_file = self.file(source_name, source_variant)
-            if source_file.exists() and read_meta(source_file).get("key") != key:
-                raise ForeignArtifact(f"{file} was made from an earlier {source}, which has changed since; {remedy}")
-        return Artifact(arrays, meta)
+            if not source_file.exists():
+                continue
+            source_meta = read_meta(source_file)
+            if source_meta.get("key") != key:
+                raise ForeignArtifact(
+                    f"{file} was made from an earlier {source}, which has changed since; run notebook "
+                    f"{ARTIFACTS[name][1]} with these parameters, or name another run"
+                )
+            self._check_inputs(source_name, source_file, source_meta)
 
     def fresh(self, name: str, key: str, variant: str = "") -> bool:
         """Whether the artifact exists and was made exactly as `key` says."""

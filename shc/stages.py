@@ -122,7 +122,7 @@ def accuracies(run: Run, images: ImageSet) -> dict[str, float]:
         x, labels = images.split(split)
         truth = positions(images, labels)
         if bool((truth >= 0).all()):
-            logits = predict(model, x, device=artifact.meta["extra"]["device"])
+            logits = predict(model, x, device="auto")
             found[split] = (logits.argmax(1) == truth).float().mean().item()
     return found
 

@@ -5,9 +5,7 @@ from zlib import crc32
 
 from shc.pipeline import SEQUENCE
 
-PNG = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="  # one pixel
-)
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="  # one pixel
 PARAMETERS = 'run: str = "../runs/quickstart"  # run folder\nseed: int = 0  # of everything'
 
 

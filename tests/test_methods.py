@@ -24,20 +24,20 @@ def draw(seed, n=6, bits=8, classes=3, spread=2.0):
 
 def plain_shc(u, labels, centers, gamma):
     """The two terms of SHC's loss, entry by entry and in the tanh form of the paper."""
-    center = quantisation = 0.0
+    center = quantization = 0.0
     for row, label in zip(u.tolist(), labels.tolist(), strict=True):
         for value, target in zip(row, centers[label].tolist(), strict=True):
             p, h = (math.tanh(value) + 1) / 2, (target + 1) / 2
             center -= h * math.log(p) + (1 - h) * math.log(1 - p)
-            quantisation += (abs(math.tanh(value)) - 1) ** 2
+            quantization += (abs(math.tanh(value)) - 1) ** 2
     count = u.numel()
-    return center / count, quantisation / count, (center + gamma * quantisation) / count
+    return center / count, quantization / count, (center + gamma * quantization) / count
 
 
 def plain_csq(u, labels, centers, weight):
     center, _, _ = plain_shc(u, labels, centers, 0.0)
-    quantisation = np.log(np.cosh(np.abs(np.tanh(u.numpy())) - 1)).mean()
-    return center, quantisation, center + weight * quantisation
+    quantization = np.log(np.cosh(np.abs(np.tanh(u.numpy())) - 1)).mean()
+    return center, quantization, center + weight * quantization
 
 
 @pytest.mark.parametrize(("name", "plain", "option"), [("shc", plain_shc, "gamma"), ("csq", plain_csq, "weight")])
@@ -46,10 +46,10 @@ def plain_csq(u, labels, centers, weight):
 def test_loss_is_the_papers_formula(name, plain, option, seed, weight):
     u, labels, centers = draw(seed)
     total, terms = methods.get(name)(**{option: weight}).loss(u, labels, centers)
-    center, quantisation, whole = plain(u, labels, centers, weight)
-    assert terms.keys() == {"center", "quantisation"}
+    center, quantization, whole = plain(u, labels, centers, weight)
+    assert terms.keys() == {"center", "quantization"}
     assert terms["center"].item() == pytest.approx(center, rel=1e-9)
-    assert terms["quantisation"].item() == pytest.approx(quantisation, rel=1e-9, abs=1e-12)
+    assert terms["quantization"].item() == pytest.approx(quantization, rel=1e-9, abs=1e-12)
     assert total.item() == pytest.approx(whole, rel=1e-9)
 
 

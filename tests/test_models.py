@@ -73,7 +73,7 @@ def test_weights_that_cannot_be_downloaded_are_told(monkeypatch):
         raise URLError("no route to host")
 
     monkeypatch.setattr(torchvision.models, "resnet34", offline)
-    with pytest.raises(ValueError, match="could not be downloaded .*no route to host.* set weights='none'"):
+    with pytest.raises(ValueError, match=r"could not be downloaded .*no route to host.* set weights='none'"):
         backbone("resnet34", weights="imagenet")
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shc import cli, pipeline
-from shc.pipeline import NotebookError, Parameter, ParameterError, RunError
+from shc.pipeline import NotebookError, ParameterError, RunError
 from shc.runs import Run
 
 
@@ -47,142 +47,6 @@ def quietly(*arguments, **options):
     return pipeline.run_sequence(*arguments, say=lambda line: None, **options)
 
 
-# ------------------------------------------------------------------------------------------ parameters
-
-
-def test_a_parameters_cell_is_read_with_types_and_help():
-    source = (
-        "# a heading\n\n"
-        'run: str = "../runs/quickstart"  # run folder\n'
-        "bits: int = 32  # code length # in bits\n"
-        "lr: float = 3e-3\n"
-        'live: bool = True  #no space\ncolor: str = "#fff"  # with a hash sign\n'
-        "ks: list = [1, 10]"
-    )
-    found = pipeline.parameters_of(fake.notebook(fake.markdown("bits: int = 1"), fake.parameters(source)))
-    assert list(found.values()) == [
-        Parameter("run", "str", "../runs/quickstart", "run folder"),
-        Parameter("bits", "int", 32, "code length # in bits"),
-        Parameter("lr", "float", 0.003, ""),
-        Parameter("live", "bool", True, "no space"),
-        Parameter("color", "str", "#fff", "with a hash sign"),
-        Parameter("ks", "list", [1, 10], ""),
-    ]
-
-
-def test_a_notebook_without_parameters_has_none():
-    assert pipeline.parameters_of(fake.notebook(fake.code("x = 1"))) == {}
-
-
-@pytest.mark.parametrize(
-    ("source", "told"),
-    [
-        ("bits = 32", r"may only hold `name: type = literal` lines, not 'bits = 32'"),
-        ("bits: int", r"may only hold `name: type = literal` lines, not 'bits: int'"),
-        ("bits: complex = 1j", "parameter bits has type complex; allowed are str, int, float, bool, list"),
-        ("bits: int = len('abc')", r"parameter bits must be a literal, not len\('abc'\)"),
-        ("bits: int = = 3", "code does not parse .*: bits: int = = 3"),
-    ],
-)
-def test_a_parameters_cell_that_is_not_one_is_told(source, told):
-    with pytest.raises(RunError, match=told):
-        pipeline.parameters_of(fake.notebook(fake.parameters(source)))
-
-
-KNOWN = {
-    "01": {"data": Parameter("data", "str", "emoji", "data set"), "lr": Parameter("lr", "float", 0.003, "peak rate")},
-    "03": {"bits": Parameter("bits", "int", 32, "code length"), "ks": Parameter("ks", "list", [1], "")},
-    "04": {"live": Parameter("live", "bool", True, "draw"), "run": Parameter("run", "str", "", "")},
-}
-
-
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("bits=64", 64),
-        ("bits=-1", -1),
-        ("lr=0.01", 0.01),
-        ("lr=1", 1.0),
-        ("data=shapes", "shapes"),
-        ("data=a=b", "a=b"),
-        ("data=", ""),
-        ("data=12", "12"),
-        ("live=false", False),
-        ("live=True", True),
-        ("ks=[1, 2]", [1, 2]),
-    ],
-)
-def test_settings_become_typed_values(setting, value):
-    ((_, found),) = pipeline.parse_settings([setting], KNOWN).items()
-    assert found == value and type(found) is type(value)
-
-
-def test_the_last_setting_of_a_name_counts():
-    assert pipeline.parse_settings(["bits=16", "lr=1", "bits=64"], KNOWN) == {"bits": 64, "lr": 1.0}
-
-
-@pytest.mark.parametrize(
-    ("setting", "told"),
-    [
-        ("bitz=3", r"no notebook has a parameter 'bitz'; did you mean 'bits'\? The parameters are bits, data, ks, live"),
-        ("zzz=3", r"no notebook has a parameter 'zzz'; The parameters are bits"),
-        ("run=x", r"no notebook has a parameter 'run'"),
-        ("bits", "--set takes name=value, got 'bits'; for example --set bits=64"),
-        ("=3", "no notebook has a parameter ''"),
-        ("bits=many", "bits='many' is not of type int; it is code length, by default 32"),
-        ("bits=1.0", "bits='1.0' is not of type int"),
-        ("bits=True", "bits='True' is not of type int"),
-        ("bits=", "bits='' is not of type int"),
-        ("bits=__import__('os')", "is not of type int"),
-        ("lr=fast", "lr='fast' is not of type float; it is peak rate, by default 0.003"),
-        ("live=1", "live='1' is not of type bool"),
-        ("ks=1", r"ks='1' is not of type list; it is a parameter, by default \[1\]"),
-    ],
-)
-def test_a_setting_that_fits_nothing_is_told(setting, told):
-    with pytest.raises(ParameterError, match=told):
-        pipeline.parse_settings([setting], KNOWN)
-
-
-@given(st.text(max_size=40))
-def test_any_text_is_a_value_or_a_parameter_error(text):
-    for name in ("bits", "lr", "live", "ks"):
-        try:
-            value = pipeline.parse_settings([f"{name}={text}"], KNOWN)[name]
-        except ParameterError as error:
-            assert name in str(error)
-        else:
-            assert type(value).__name__ == next(ps[name].kind for ps in KNOWN.values() if name in ps)
-
-
-@pytest.mark.parametrize(
-    ("values", "told"),
-    [
-        ({"bits": 6}, "100 classes cannot have different centers of 6 bits, which make 64; use at least 7 bits"),
-        ({"bits": 32, "min_distance": "30"}, "min_distance=30 is impossible: 100 codes of 32 bits are at most 15"),
-        ({"hasher_epochs": 0}, "^hasher_epochs=0 must be at least 1"),
-        ({"hasher_lr": -1.0}, "^hasher_lr=-1.0 must lie between"),
-        ({"center_seed": -1}, "^center_seed=-1 must be 0 or above"),
-        ({"similarity": "text"}, "^similarity='text' is unknown; choose one of classifier"),
-        ({"method": "csqq"}, "method 'csqq' is unknown; did you mean 'csq'"),
-        ({"data": "emojis"}, "data set 'emojis' is unknown; did you mean 'emoji'"),
-        ({"scale": 2.0}, r"scale=2.0 must be above 0 and at most 1"),
-        ({"protocol": "open"}, "protocol='open' is unknown"),
-        ({"device": "gpu"}, "device='gpu' is not usable here"),
-    ],
-)
-def test_values_that_a_step_would_refuse_are_refused_before_the_first_kernel(values, told):
-    with pytest.raises(ParameterError, match=told):
-        pipeline.check_values(values)
-
-
-def test_usual_values_pass():
-    pipeline.check_values({})
-    pipeline.check_values(dict(pipeline.QUICK))
-    pipeline.check_values({"data": "shapes", "protocol": "unseen-classes", "bits": 64, "min_distance": "24"})
-    pipeline.check_values({"something of one notebook": 3})
-
-
 # ------------------------------------------------------------------------------------------ folders and names
 
 
@@ -217,13 +81,13 @@ def test_every_accepted_run_name_is_a_folder_of_the_runs_folder(name):
 def test_a_file_that_is_no_notebook_is_told(project, content):
     file = project / "notebooks" / "00_tour.ipynb"
     file.write_text(content)
-    with pytest.raises(RunError, match="00_tour.*notebook"):
+    with pytest.raises(RunError, match=r"00_tour.*notebook"):
         pipeline.all_parameters()
 
 
 def test_a_bad_parameters_cell_is_told_with_its_notebook(project):
     fake.write(project / "notebooks" / "03_hash_centers.ipynb", fake.notebook(fake.parameters("bits = 3")))
-    with pytest.raises(RunError, match="^notebook 03_hash_centers: a parameters cell may only hold"):
+    with pytest.raises(RunError, match=r"^notebook 03_hash_centers: a parameters cell may only hold"):
         pipeline.all_parameters()
 
 
@@ -235,7 +99,7 @@ def package(tmp_path, monkeypatch):
     """A small package in the place of `shc`: centers imports hamming, plots stands alone, methods is a folder."""
     files = {
         "__init__.py": "",
-        "centers.py": '"""Doc."""\nfrom shc.hamming import distance\n\n\ndef solve(x):\n    """Doc."""\n    return x + 1\n',
+        "centers.py": '"""Doc."""\nfrom shc.hamming import distance\ndef solve(x):\n    """Doc."""\n    return x + 1\n',
         "hamming.py": "def distance(a, b):\n    return a - b  # bits\n",
         "plots.py": "def draw(x):\n    return x\n",
         "methods/__init__.py": "",
@@ -422,7 +286,7 @@ def test_other_data_than_the_runs_is_refused_in_the_middle(executed, project):
     fake.write(project / "notebooks" / "01_classifier.ipynb", fake.notebook(fake.parameters(source)))
     quietly("one").add_parameters("data", {"data": "emoji", "scale": 0.2})
     names(executed)
-    with pytest.raises(ParameterError, match=r"run 'one' was made with data='emoji' \(asked: 'shapes'\); choose another"):
+    with pytest.raises(ParameterError, match=r"run 'one' was made with data='emoji' \(asked: 'shapes'\); choose"):
         quietly("one", first="03", data="shapes")
     with pytest.raises(ParameterError, match=r"scale=0.2 \(asked: 0.5\)"):
         quietly("one", only="05", settings=["scale=0.5"])
@@ -435,7 +299,7 @@ def test_a_headline_stands_in_the_line(executed):
     Run(pipeline.run_path("one")).add_results(headlines={"05_retrieval": "mAP 0.41"})
     lines = []
     pipeline.run_sequence("one", say=lines.append)
-    assert [line for line in lines if line.startswith("05_retrieval")][0].endswith("mAP 0.41")
+    assert next(line for line in lines if line.startswith("05_retrieval")).endswith("mAP 0.41")
 
 
 # ------------------------------------------------------------------------------------------ execution
@@ -477,14 +341,14 @@ def test_a_failing_cell_is_shown(project, monkeypatch, source, told):
 def test_a_runs_folder_that_cannot_be_written_is_told_before_a_kernel_starts(project):
     (project / "runs").write_text("a file")
     begun = time.perf_counter()
-    with pytest.raises(RunError, match="could not be written .*--name"):
+    with pytest.raises(RunError, match=r"could not be written .*--name"):
         quietly("one")
     assert time.perf_counter() - begun < 5
 
 
 def test_papermill_is_only_needed_to_execute(project, monkeypatch):
     monkeypatch.setitem(sys.modules, "papermill", None)
-    with pytest.raises(RunError, match=r"needs the extra `notebooks`: pip install 'semantic-hash-centers\[notebooks\]'"):
+    with pytest.raises(RunError, match=r"needs the extra `notebooks`: pip install '.*\[notebooks\]'"):
         pipeline.execute(Run(pipeline.run_path("one")), "00_tour", {})
 
 

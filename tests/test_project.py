@@ -142,7 +142,7 @@ def test_package_lists_its_modules():
     missing = [name for name in shc._MODULES if name not in flat]
     assert not missing, f"shc/__init__.py names modules that do not exist: {missing}"
     assert shc.runs is import_module("shc.runs") and "runs" in dir(shc)
-    with pytest.raises(AttributeError, match="'shc' has no attribute 'center'; its modules are .*centers"):
+    with pytest.raises(AttributeError, match=r"'shc' has no attribute 'center'; its modules are .*centers"):
         _ = shc.center
 
 
@@ -154,9 +154,7 @@ def test_module_is_documented_and_not_too_long(file):
     assert len(text.splitlines()) <= 400, "split it"
     assert ast.get_docstring(tree)
     public = [
-        node
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+        node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
     ]
     for node in public:
         short = isinstance(node, ast.FunctionDef) and len(node.body) <= 3

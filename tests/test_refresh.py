@@ -99,9 +99,44 @@ def test_a_notebook_that_changed_since_is_refused(project):
         refresh.with_outputs(changed, executed(), "00_tour")
 
 
+README = "# Title\n\n<!-- numbers: written by a machine -->\nold\n<!-- end of numbers -->\n\n## Next\n"
+HEADLINE = {
+    "seeds": 2,
+    "device": "8 CPU cores",
+    "date": "2026-01-01",
+    "bits": 32,
+    "queries": 5000,
+    "database": 45000,
+    "results": {
+        "semantic": {
+            "f": [0.01, 0.03],
+            "mAP@ALL": [0.4, 0.42],
+            "super_mAP@ALL": [0.5, 0.5],
+            "mAP@ALL seen": [0.8, 0.8],
+        },
+        "random": {"f": [0.1, 0.1], "mAP@ALL": [0.3, 0.32], "super_mAP@ALL": [0.2, 0.2], "mAP@ALL seen": [0.8, 0.8]},
+    },
+    "ratio": {"random": 1.32},
+    "difference": {"random": {"mean": 0.1, "low": 0.05, "high": 0.15}},
+}
+
+
 def run_of(project, **changes):
-    """A run in which the whole sequence was executed."""
+    """A run in which the whole sequence was executed, beside a README and the record of a benchmark."""
+    from PIL import Image
+
+    (project / "README.md").write_text(README)
+    fake.write(project / "benchmarks" / "headline.json", HEADLINE)
     run = Run(project / "runs" / "one")
+    run.add_results(
+        top1={"query": 0.5, "query_seen": 0.9},
+        summary="mAP .41 against .31",
+        made_with={"device": "2 CPU cores", "minutes": "7.5", "torch": "2.x", "date": "2026-01-01"},
+    )
+    for figure in {*refresh.THUMBNAILS.values(), *refresh.HERO}:
+        file = run.path / "figures" / f"{figure}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.effect_noise((800, 300), 80).save(file)
     for name in SEQUENCE:
         book = json.loads((project / "notebooks" / f"{name}.ipynb").read_text())
         book["cells"][-1]["outputs"] = changes.get(f"n{name}", [fake.stream("done\n")])
@@ -111,12 +146,53 @@ def run_of(project, **changes):
 
 def test_the_whole_sequence_is_refreshed(project):
     told = refresh.refresh(run_of(project))
-    assert [line.split()[0] for line in told] == list(SEQUENCE) and all(line.endswith(" kB") for line in told)
+    assert [line.split()[0] for line in told[: len(SEQUENCE)]] == list(SEQUENCE)
+    assert all(line.endswith(" kB") for line in told[: len(SEQUENCE)])
     for name in SEQUENCE:
         book = json.loads((project / "notebooks" / f"{name}.ipynb").read_text())
         assert book["cells"][-1]["outputs"] == [fake.stream("done\n")]
         assert book["metadata"]["shc"]["source_hash"] == source_hash(book)
     assert (project / "notebooks" / "00_tour.ipynb").read_text().endswith("}\n")
+
+
+def test_the_readme_gets_numbers_and_pictures(project):
+    from PIL import Image
+
+    refresh.refresh(run_of(project))
+    readme = (project / "README.md").read_text()
+    assert readme.startswith("# Title\n\n<!-- numbers: written by a machine -->\n") and "old" not in readme
+    assert readme.endswith("\n<!-- end of numbers -->\n\n## Next\n")
+    assert "7.5 minutes" in readme and "0.900 on seen drawings, 0.500 on the unseen family" in readme
+    assert "MAP .41 against .31." in readme
+    assert "| **semantic (SHC)** | 0.0200 | 0.410 (0.400 / 0.420) | 0.500 | 0.800 |  |" in readme
+    assert "| random | 0.1000 | 0.310 (0.300 / 0.320) | 0.200 | 0.800 | × 1.32 (+0.100, +0.050 to +0.150) |" in readme
+    record = json.loads((project / "benchmarks" / "quickstart.json").read_text())
+    assert record["results"]["summary"] == "mAP .41 against .31" and record["parameters"] == {}
+    folder = project / "notebooks" / "figures"
+    assert {file.stem for file in folder.iterdir()} == {*refresh.THUMBNAILS, "hero"}
+    with Image.open(folder / "00_tour.png") as picture:
+        assert picture.width <= 280 and picture.height <= 180
+    refresh.refresh(Run(project / "runs" / "one"))
+    assert (project / "README.md").read_text() == readme
+
+
+def test_a_readme_without_a_place_for_numbers_is_told():
+    with pytest.raises(RunError, match=r"README.md must contain the lines"):
+        refresh.with_numbers("# Title\n", "numbers")
+
+
+def test_a_missing_record_is_told_with_its_maker(project):
+    run = run_of(project)
+    (project / "benchmarks" / "headline.json").unlink()
+    with pytest.raises(RunError, match=r"headline.json is missing, .*make it with `python benchmarks/headline.py`"):
+        refresh.refresh(run)
+
+
+def test_a_missing_figure_is_told(project):
+    run = run_of(project)
+    (run.path / "figures" / f"{refresh.HERO[0]}.png").unlink()
+    with pytest.raises(RunError, match=r"\.png, a picture of the README, is missing; execute the notebooks"):
+        refresh.refresh(run)
 
 
 def test_a_notebook_that_was_not_executed_is_told(project):

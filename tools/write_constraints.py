@@ -17,9 +17,7 @@ from packaging.utils import canonicalize_name
 PROJECT = "semantic-hash-centers"
 EXTRAS = ("notebooks", "test")
 LEFT_OUT = re.compile(r"nvidia-|cuda-|triton|pip$|setuptools$|wheel$")
-HEADER = (
-    "# Versions that the tests ran with; renew: pip install -U -e .[notebooks,test] && python tools/write_constraints.py"
-)
+HEADER = "# The versions tested; renew: pip install -U -e .[notebooks,test] && python tools/write_constraints.py"
 
 
 def installed_closure(project: str, extras: tuple[str, ...]) -> dict[str, str]:

@@ -8,6 +8,8 @@ import difflib
 import math
 import operator
 import pkgutil
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -155,23 +157,24 @@ def class_name_embeddings(name: str) -> np.ndarray:
     >>> class_name_embeddings("emoji").shape
     (100, 384)
     """
-    with read_archive("class_name_embeddings.npz") as archive:
-        known = sorted(key.removesuffix("_names") for key in archive.files if key.endswith("_names"))
-        if name not in known:
-            raise ValueError(
-                f"there are no class-name embeddings for {name!r}, only for {' and '.join(known)}; use another source "
-                "of similarity, such as the classifier or the hierarchy"
-            )
-        vectors = archive[name].astype(np.float32)
+    archive = read_archive("class_name_embeddings.npz")
+    known = sorted(key.removesuffix("_names") for key in archive if key.endswith("_names"))
+    if name not in known:
+        raise ValueError(
+            f"there are no class-name embeddings for {name!r}, only for {' and '.join(known)}; use another source of "
+            "similarity, such as the classifier or the hierarchy"
+        )
+    vectors = archive[name].astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def read_archive(file_name: str) -> Any:
-    """Open one of the package's own npz files; ValueError if it is missing or damaged."""
+def read_archive(file_name: str) -> dict[str, np.ndarray]:
+    """All arrays of one of the package's own npz files; ValueError if it is missing or damaged."""
     file = DATA_FOLDER / file_name
     try:
-        return np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         state = "damaged" if file.exists() else "missing"
         raise ValueError(f"{file} is {state}; it is part of the package, so install the package again") from error
 
@@ -182,8 +185,8 @@ def _builder(name: str) -> Builder:
         import_module(f"{__name__}.{name}")
     if name not in _REGISTRY and name not in (known := available()):
         near = difflib.get_close_matches(str(name), known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"data set {name!r} is unknown; {hint}Known data sets: {', '.join(known)}")
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise ValueError(f"data set {name!r} is unknown{hint} Known data sets: {', '.join(known)}")
     return _REGISTRY[name]
 
 

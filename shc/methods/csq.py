@@ -1,4 +1,4 @@
-"""CSQ, central similarity quantisation (Yuan et al., CVPR 2020): centers from a Hadamard matrix, no semantics.
+"""CSQ, central similarity quantization (Yuan et al., CVPR 2020): centers from a Hadamard matrix, no semantics.
 
     L = mean BCE( (tanh u + 1)/2 , (h_y + 1)/2 )  +  λ · mean( log cosh( |tanh u| − 1 ) )
 
@@ -20,16 +20,16 @@ from shc.methods import method
 @method("csq", needs="class", source="Yuan et al., CVPR 2020", default_centers="csq")
 @dataclass(frozen=True)
 class CSQ:
-    """Binary cross-entropy towards a data-independent center plus log-cosh quantisation."""
+    """Binary cross-entropy towards a data-independent center plus log-cosh quantization."""
 
-    weight: float = 1e-4  # λ, weight of the quantisation term
+    weight: float = 1e-4  # λ, weight of the quantization term
 
     def loss(self, u: Tensor, labels: Tensor, centers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """u [N, K], labels int64 [N], centers ±1 float [C, K] → scalar and the terms "center", "quantisation"."""
+        """u [N, K], labels int64 [N], centers ±1 float [C, K] → scalar and the terms "center", "quantization"."""
         center = F.binary_cross_entropy_with_logits(2 * u, (centers[labels] + 1) / 2)
         x = 1 - u.tanh().abs()  # log cosh is even
-        quantisation = (x + F.softplus(-2 * x) - math.log(2)).mean()
-        return center + self.weight * quantisation, {"center": center, "quantisation": quantisation}
+        quantization = (x + F.softplus(-2 * x) - math.log(2)).mean()
+        return center + self.weight * quantization, {"center": center, "quantization": quantization}
 
 
 def csq_centers(bits: int, classes: int, seed: int = 0) -> np.ndarray:

@@ -19,10 +19,10 @@ from shc.methods import method
 class SHC:
     """Binary cross-entropy towards the class's center plus a small pull of every output to ±1."""
 
-    gamma: float = 1e-4  # weight of the quantisation term
+    gamma: float = 1e-4  # weight of the quantization term
 
     def loss(self, u: Tensor, labels: Tensor, centers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """u [N, K], labels int64 [N], centers ±1 float [C, K] → scalar and the terms "center", "quantisation"."""
+        """u [N, K], labels int64 [N], centers ±1 float [C, K] → scalar and the terms "center", "quantization"."""
         center = F.binary_cross_entropy_with_logits(2 * u, (centers[labels] + 1) / 2)
-        quantisation = (u.tanh().abs() - 1).square().mean()
-        return center + self.gamma * quantisation, {"center": center, "quantisation": quantisation}
+        quantization = (u.tanh().abs() - 1).square().mean()
+        return center + self.gamma * quantization, {"center": center, "quantization": quantization}

@@ -1,0 +1,230 @@
+"""The committed notebooks: their outputs belong to this code; and the sequence once, headless, on a fifth of the data."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from web_page import Page
+
+from shc import hamming, parameters, pipeline, refresh, report, stages
+from shc.pipeline import SEQUENCE
+from shc.runs import Run
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "notebooks"
+RENEW = "run `shc run` and `shc refresh`"
+
+
+def load(name):
+    return pipeline.read_notebook(FOLDER / f"{name}.ipynb")
+
+
+def code_cells(book):
+    return [cell for cell in book["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+
+
+def outputs_of(book):
+    return [output for cell in code_cells(book) for output in cell["outputs"]]
+
+
+def data_of(book):
+    return [output for output in outputs_of(book) if "data" in output]
+
+
+# ------------------------------------------------------------------------------------------ committed outputs
+
+
+def test_the_folder_holds_the_sequence_and_nothing_else():
+    assert {file.stem for file in FOLDER.glob("*.ipynb")} == set(SEQUENCE)
+
+
+@pytest.mark.parametrize("name", SEQUENCE)
+def test_outputs_were_made_by_this_code(name):
+    book = load(name)
+    stored = book["metadata"].get("shc", {}).get("source_hash")
+    assert stored == pipeline.source_hash(book), f"the outputs of {name} are stale; {RENEW}"
+    assert outputs_of(book)
+
+
+@pytest.mark.parametrize("name", SEQUENCE)
+def test_cells_were_executed_once_from_top_to_bottom(name):
+    counts = [cell["execution_count"] for cell in code_cells(load(name))]
+    assert counts == list(range(1, len(counts) + 1)), RENEW
+
+
+@pytest.mark.parametrize("name", SEQUENCE)
+def test_outputs_hold_only_what_travels(name):
+    book = load(name)
+    assert set(book["metadata"]) <= {"kernelspec", "language_info", "shc"}
+    for cell in book["cells"]:
+        assert set(cell["metadata"]) <= {"tags"}
+        assert "injected-parameters" not in cell["metadata"].get("tags", [])
+    for output in outputs_of(book):
+        assert output["output_type"] in ("stream", "display_data", "execute_result")
+        assert output.get("name", "stdout") == "stdout"
+    for output in data_of(book):
+        assert set(output["data"]) <= set(refresh.KEEP)
+
+
+@pytest.mark.parametrize("name", SEQUENCE)
+def test_every_picture_says_what_it_shows(name):
+    for output in data_of(load(name)):
+        if "image/png" in output["data"]:
+            alt = output["metadata"].get("image/png", {}).get("alt", "")
+            assert len(alt) > 10, f"a picture of {name} has no alternative text"
+
+
+def test_every_step_has_a_picture():
+    for name in SEQUENCE[:-1]:
+        assert any("image/png" in output["data"] for output in data_of(load(name))), f"{name}: {RENEW}"
+
+
+def test_the_notebooks_stay_small():
+    sizes = {name: (FOLDER / f"{name}.ipynb").stat().st_size for name in SEQUENCE}
+    assert max(sizes.values()) <= refresh.LARGEST and sum(sizes.values()) <= 8_000_000, sizes
+
+
+# ------------------------------------------------------------------------------------------ sources
+
+
+@pytest.mark.parametrize("name", SEQUENCE)
+def test_parameters_are_typed_told_and_valid(name):
+    found = parameters.parameters_of(load(name))
+    assert (found["device"].kind, found["device"].default) == ("str", "auto")
+    assert (found["live"].kind, found["live"].default) == ("bool", True)
+    assert (found["run"].kind, found["run"].default) == ("str", "../runs/quickstart")
+    assert all(parameter.help for parameter in found.values())
+    parameters.check_values({p.name: p.default for p in found.values()})
+
+
+def test_a_parameters_name_means_one_thing():
+    """`--set name=value` reaches every notebook that has the name, so types and defaults must agree."""
+    known = {}
+    for name, found in pipeline.all_parameters().items():
+        for parameter in found.values():
+            first = known.setdefault(parameter.name, (parameter.kind, parameter.default, name))
+            assert first[:2] == (parameter.kind, parameter.default), (
+                f"{parameter.name} differs in {first[2]} and {name}"
+            )
+
+
+def test_quick_settings_are_parameters():
+    known = {name for found in pipeline.all_parameters().values() for name in found}
+    assert set(pipeline.QUICK) <= known
+    parameters.check_values(pipeline.QUICK)
+
+
+@pytest.mark.parametrize("name", SEQUENCE)
+def test_a_notebook_reads_well(name):
+    book = load(name)
+    first = "".join(book["cells"][0]["source"])
+    assert book["cells"][0]["cell_type"] == "markdown" and first.startswith("# ")
+    tagged = [i for i, cell in enumerate(book["cells"]) if "parameters" in cell["metadata"].get("tags", [])]
+    assert tagged == [1]
+    for cell in code_cells(book):
+        lines = "".join(cell["source"]).splitlines()
+        assert len(lines) <= 24, f"a cell of {name} has {len(lines)} lines:\n{lines[0]}"
+        assert max(map(len, lines)) <= 140
+    if name != SEQUENCE[-1]:
+        text = "\n".join("".join(cell["source"]) for cell in book["cells"])
+        for part in ("You will", "redict first", "By hand", "## Summary", "## Exercises"):
+            assert re.search(part, text, re.IGNORECASE), f"{name} lacks {part!r}"
+
+
+def test_the_readme_shows_the_committed_numbers():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert refresh.with_numbers(readme, refresh.numbers(ROOT / "benchmarks")) == readme, "run `shc refresh`"
+
+
+# ------------------------------------------------------------------------------------------ one headless run
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """A quick run of the whole sequence in a folder of its own, and the lines that it printed."""
+    lines = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHC_RUNS", str(tmp_path_factory.mktemp("runs")))
+        run = pipeline.run_sequence("try", quick=True, say=lines.append)
+        report.write_report(run)
+        yield run, lines
+
+
+@pytest.mark.notebooks
+def test_the_sequence_runs(quick):
+    run, lines = quick
+    assert [line.split()[0] for line in lines] == list(SEQUENCE)
+    assert run.parameters()["data"]["scale"] == pipeline.QUICK["scale"]
+    assert run.parameters()["classifier"]["epochs"] == pipeline.QUICK["epochs"]
+
+
+@pytest.mark.notebooks
+def test_semantic_centers_retrieve_better_than_random_ones(quick):
+    results = quick[0].results()
+    semantic, random = results["mAP"]["semantic"], results["mAP"]["random"]
+    assert 0.02 < random < semantic < 1  # a random order of 100 classes gives about 0.01
+    assert results["top1"]["query_seen"] > 0.2 and results["top1"]["query"] > 0.05
+    assert results["similarity"]["AUC same super-class"] > 0.55
+
+
+@pytest.mark.notebooks
+def test_the_centers_keep_the_papers_distance(quick):
+    run = quick[0]
+    images = stages.images_of(run)
+    codes = stages.load_centers(run, images)[0]["codes"]
+    classes, bits = codes.shape
+    assert hamming.minimum_distance(codes) >= hamming.min_distance_rule(bits, classes)
+    centers = run.results()["centers"]
+    assert centers["bound"] <= centers["loss"] and centers["min_distance"] == hamming.minimum_distance(codes)
+
+
+@pytest.mark.notebooks
+def test_the_tables_numbers_are_those_of_the_codes(quick):
+    run = quick[0]
+    images = stages.images_of(run)
+    for kind, told in run.results()["mAP"].items():
+        assert stages.evaluate(run, images, kind)["mAP@ALL"] == pytest.approx(told, abs=1e-6)
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("name", SEQUENCE)
+def test_an_executed_notebook_is_clean(quick, name):
+    book = json.loads((quick[0].path / "notebooks" / f"{name}.ipynb").read_text())
+    for output in outputs_of(book):
+        assert output["output_type"] != "error"
+        assert output.get("name") != "stderr", "".join(output["text"])
+    for output in data_of(book):
+        assert "application/vnd.jupyter.widget-view+json" not in output["data"], "live=False draws the static twin"
+        if "image/png" in output["data"]:
+            assert output["metadata"]["image/png"]["alt"]
+    refresh.with_outputs(load(name), book, name)  # what `shc refresh` would commit
+
+
+@pytest.mark.notebooks
+def test_the_report_opens_offline(quick):
+    run = quick[0]
+    index = Page((run.path / "index.html").read_text())
+    assert index.fetched == [] and index.handlers == [] and len(index.alts) >= len(SEQUENCE) - 1 and all(index.alts)
+    for name in SEQUENCE:
+        page = Page((run.path / "notebooks" / f"{name}.html").read_text())
+        assert page.fetched == [] and all(page.alts)
+        assert "No description" not in " ".join(page.alts)
+    assert all(file.with_suffix(".txt").exists() for file in (run.path / "figures").glob("*.png"))
+
+
+@pytest.mark.notebooks
+def test_a_second_run_executes_nothing(quick):
+    lines = []
+    pipeline.run_sequence("try", quick=True, say=lines.append)
+    assert len(lines) == len(SEQUENCE) and all("unchanged" in line for line in lines)
+
+
+@pytest.mark.notebooks
+def test_going_on_from_the_middle_keeps_what_was_made(quick):
+    run = quick[0]
+    before = Run(run.path).file("classifier").read_bytes()
+    lines = []
+    pipeline.run_sequence("try", quick=True, only="05", say=lines.append)
+    assert [line.split()[0] for line in lines] == ["05_retrieval"]
+    assert run.file("classifier").read_bytes() == before
