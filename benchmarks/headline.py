@@ -1,6 +1,6 @@
 """Does the meaning of the centers matter? SHC against its controls, all trained the same way, several seeds.
 
-    python benchmarks/headline.py                 # the README's table: 32 bits, 3 seeds, about 20 minutes on 2 CPU cores
+    python benchmarks/headline.py                 # the README's table: 32 bits, 3 seeds, 20 minutes on 2 cores
     python benchmarks/headline.py --seeds 1 --scale 0.1 --epochs 4 --hasher-epochs 2 --record ""    # a quick try
 
 A seed sets the classifier's, the centers' and the hasher's randomness; within a seed all four hashers share one
@@ -73,7 +73,8 @@ def main() -> None:
     mean = {kind: float(np.mean(values["mAP@ALL"])) for kind, values in results.items()}
     record = dict(
         data=options.data, scale=options.scale, bits=options.bits, seeds=options.seeds, epochs=options.epochs,
-        hasher_epochs=options.hasher_epochs, queries=len(images.splits["query"]), database=len(images.splits["database"]),
+        hasher_epochs=options.hasher_epochs, queries=len(images.splits["query"]),
+        database=len(images.splits["database"]),
         fingerprint=images.fingerprint, results=results, classifier=facts,
         ratio={kind: round(mean["semantic"] / mean[kind], 4) for kind in KINDS[1:]},
         device=f"CPU, {platform.machine()}, 2 threads", versions=runs.library_versions(), date=runs.today(),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shc import moves
-from shc.hamming import minimum_distance
+from shc.hamming import distance
 
 # Found by trial on the instances of benchmarks/centers.py; energies are in squared bits times the mean weight.
 HEAT, COOL = 4.0, 1.5  # first and last temperature, times √C
@@ -19,7 +19,6 @@ SOFT, HARD = 0.3, 200.0  # first and last penalty per squared excess of an inner
 SHARES = np.array([0.2, 0.7])  # flips, pairs of flips in one center; the rest are exchanges
 WARM = 0.5  # part of the schedule that a warm start skips
 LOOK = 5  # every so many records, look for a set nearby that keeps the distance
-FORBID = 1e9  # a penalty that no gain outweighs
 TOLERANCE = 1e-6  # gains below are rounding
 
 
@@ -65,18 +64,17 @@ class Problem:
         """Mean weight of a pair; temperatures and penalties grow with it."""
         return float(self.weights.mean()) or 1.0
 
-    def loss(self, codes: np.ndarray) -> float:
-        """The objective of codes [C, K], without any penalty."""
-        inner = codes.astype(np.float64) @ codes.T.astype(np.float64)  # [C, C]
-        residual = self.similarity - inner / self.bits
-        value = float((self.weights * residual**2).mean())
+    def measure(self, codes: np.ndarray) -> "Measure":
+        """Loss (without any penalty) and distances of codes [C, K]."""
+        classes = len(codes)
+        distances = distance(codes, codes)  # [C, C]
+        inner = self.bits - 2 * distances
+        value = float((self.weights * (self.similarity - inner / self.bits) ** 2).mean())
         if self.balance:
-            value += self.balance * float(inner.sum() - np.trace(inner)) / len(codes) ** 2
-        return value
-
-    def feasible(self, codes: np.ndarray) -> bool:
-        """Whether codes [C, K] keep the minimum distance."""
-        return minimum_distance(codes) >= self.min_distance
+            value += self.balance * float(inner.sum() - classes * self.bits) / classes**2
+        histogram = np.bincount(distances[np.triu_indices(classes, 1)], minlength=self.bits + 1)
+        smallest = int(histogram.nonzero()[0][0]) if classes > 1 else self.bits
+        return Measure(value, smallest, smallest >= self.min_distance, histogram)
 
     def arrays(self, codes: np.ndarray, dtype: type) -> tuple[np.ndarray, ...]:
         """bits [K, C], inner, quad and lin [C, C] as `shc.moves` wants them.
@@ -88,9 +86,18 @@ class Problem:
         np.fill_diagonal(quad, 0.0)
         np.fill_diagonal(lin, 0.0)
         bits: np.ndarray = np.ascontiguousarray(codes.T, dtype=dtype)
-        inner = bits.T @ bits
+        inner: np.ndarray = (self.bits - 2 * distance(codes, codes)).astype(dtype)
         np.fill_diagonal(inner, -self.bits)
         return bits, inner, quad.astype(dtype), lin.astype(dtype)
+
+
+class Measure(NamedTuple):
+    """What `Problem.measure` finds: `histogram` int64 [K+1] counts the pairs of centers at each distance."""
+
+    loss: float
+    min_distance: int
+    feasible: bool
+    histogram: np.ndarray
 
 
 class Progress(NamedTuple):
@@ -141,20 +148,24 @@ def descend(problem: Problem, codes: np.ndarray, state: np.ndarray) -> Iterator[
 
     Violations are removed first. The final set is checked: a whole pass found no move.
     """
-    if not problem.feasible(codes):
+    if not problem.measure(codes).feasible:
         repaired = _feasible_neighbor(problem, codes)
         if repaired is None:
-            repaired = repair(codes, problem.min_distance, problem.free, int(state[0] % 2**31), sweeps=200)
+            repaired = repair(codes, problem.min_distance, problem.free, state, sweeps=200)
         if repaired is None:
             yield Progress("descend", 0.0, codes, None)
             return
         codes = repaired
     bits, inner, quad, lin = problem.arrays(codes, np.float64)
+    uniform = problem.weights.min() == problem.weights.max()
     while True:
-        taken = moves.descend(
-            bits, inner, quad, lin, float(problem.cap), FORBID * problem.scale, problem.free, True, True,
-            TOLERANCE * problem.scale,
-        )  # fmt: skip
+        if uniform:  # the cross term of two flips is the correlation of two bits over the classes
+            correlation = np.abs(np.einsum("ki,mi->km", bits, bits))
+            np.fill_diagonal(correlation, 0)
+            reach = 8 * problem.scale * (correlation.max() + 1)
+        else:
+            reach = 8 * quad.sum(axis=1).max()
+        taken = moves.polish(bits, inner, quad, lin, float(problem.cap), problem.free, reach, TOLERANCE * problem.scale)
         codes = _codes(bits)
         yield Progress("descend", 0.0, codes, codes)
         if not taken:
@@ -162,45 +173,55 @@ def descend(problem: Problem, codes: np.ndarray, state: np.ndarray) -> Iterator[
 
 
 def polish(problem: Problem, codes: np.ndarray, state: np.ndarray, sweeps: int) -> np.ndarray:
-    """Best set of a short, warm annealing from feasible `codes` [C, K] that keeps the distance."""
-    best, best_loss = codes, problem.loss(codes)
+    """Best set of a short, warm annealing from codes [C, K] that keep the distance."""
+    best, best_loss = codes, problem.measure(codes).loss
     for progress in anneal(problem, codes, state, sweeps, records=1, warm=True):
-        if progress.found is not None and problem.loss(progress.found) < best_loss:
-            best, best_loss = progress.found, problem.loss(progress.found)
+        if progress.found is not None and (value := problem.measure(progress.found).loss) < best_loss:
+            best, best_loss = progress.found, value
     for progress in descend(problem, best, state):
         best = progress.codes
     return best
 
 
-def repair(codes: np.ndarray, min_distance: int, free: np.ndarray, seed: int, sweeps: int = 2000) -> np.ndarray | None:
-    """Change the `free` rows of codes [C, K] until all pairs keep `min_distance`; None if `sweeps` do not suffice."""
+def repair(
+    codes: np.ndarray,
+    min_distance: int,
+    free: np.ndarray,
+    state: np.ndarray,
+    sweeps: int,
+    heat: float = 3.0,
+    pairs: float = 0.5,
+) -> np.ndarray | None:
+    """Change the `free` rows of codes [C, K] until all pairs keep `min_distance`; None if `sweeps` do not suffice.
+
+    Anneals the violations alone, from the temperature `heat`; `pairs` is the share of pairs of flips in one center.
+    """
     classes, bits = codes.shape
     problem = Problem.of(np.eye(classes), bits, min_distance, weights=np.zeros((classes, classes)), free=free)
-    if problem.feasible(codes):
+    if problem.measure(codes).feasible:
         return codes
     if not len(free):
         return None
     columns, inner, quad, lin = problem.arrays(codes, np.float32)
+    shares = np.array([1 - pairs, pairs])
+    steps = sweeps * bits * len(free)
     moves.anneal(
-        columns, inner, quad, lin, np.float32(problem.cap), free, np.array([0.5, 0.5]), sweeps * bits * len(free),
-        40.0, 2.0, 1.0, 1.0, True, state_of(seed),
-    )  # fmt: skip
+        columns, inner, quad, lin, np.float32(problem.cap), free, shares, steps, heat, heat / 6, 1.0, 1.0, True, state
+    )
     found = _codes(columns)
-    return found if problem.feasible(found) else None
+    return found if problem.measure(found).feasible else None
 
 
 def _feasible_neighbor(problem: Problem, codes: np.ndarray) -> np.ndarray | None:
     """A set near codes [C, K] that keeps the distance, by descent under a heavy penalty; None if stuck."""
     bits, inner, quad, lin = problem.arrays(codes, np.float32)
+    cap, tolerance = np.float32(problem.cap), np.float32(0.01 * problem.scale)
     for penalty in (HARD, 100 * HARD):
-        for _ in range(20):
-            taken = moves.descend(
-                bits, inner, quad, lin, np.float32(problem.cap), np.float32(penalty * problem.scale), problem.free,
-                False, False, np.float32(0.01 * problem.scale),
-            )  # fmt: skip
-            if not taken:
+        for _ in range(10):
+            strength = np.float32(penalty * problem.scale)
+            if not moves.descend(bits, inner, quad, lin, cap, strength, problem.free, tolerance):
                 break
-        if moves.violations(inner, problem.cap) == 0:
+        if moves.violations(inner, cap) == 0:
             return _codes(bits)
     return None
 

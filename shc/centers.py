@@ -13,7 +13,7 @@ import numpy as np
 
 from shc.annealing import Problem, Progress, anneal, descend, state_of
 from shc.constructions import distance_only_centers, feasible_centers, max_distance_limits, random_centers
-from shc.hamming import as_codes, check_size, min_distance_rule, minimum_distance, pair_histogram
+from shc.hamming import as_codes, check_size, min_distance_rule, minimum_distance
 
 SOLVERS = ("shc", "paper", "paper-code")
 ROUNDING = 1e-5  # how far S may be from symmetric, or its diagonal from 1
@@ -77,7 +77,7 @@ def loss(S: np.ndarray, codes: np.ndarray, *, weights: np.ndarray | None = None,
     if S.shape != (len(codes), len(codes)):
         raise ValueError(f"S has shape {list(S.shape)}, but there are {len(codes)} codes; pass one code per class")
     checked = None if weights is None else _check_weights(weights, len(S))
-    return Problem.of(S, codes.shape[1], 0, weights=checked, balance=balance).loss(codes)
+    return Problem.of(S, codes.shape[1], 0, weights=checked, balance=balance).measure(codes).loss
 
 
 def optimize_centers(
@@ -101,7 +101,7 @@ def optimize_centers(
     ValueError) or "max" (the largest for which a set is found). solver: "shc" (annealing), "paper" (its augmented
     Lagrangian to the letter, which may break d), "paper-code" (with its authors' two changes, which keep d). balance:
     weight μ of the bit-balance term μ/C² (‖Σh‖² − KC); none by default, the paper's .625 inside the published solvers,
-    whose records show the plain loss. weights [C, C]: per pair, symmetric, at least 0. start [C, K]: codes to begin from.
+    whose records show the plain loss. weights [C, C]: per pair, symmetric, at least 0. start [C, K]: codes to begin at.
     fixed = (indices [F], codes [F, K]): classes whose centers stay. sweeps: proposals per bit and restart; by default
     enough to come near the best known sets. records: steps yielded while annealing. Stop whenever you like: the last
     record's `best_codes` keep the distance. The same seed gives the same steps, their `seconds` apart.
@@ -202,7 +202,7 @@ def collect(
 
 def default_sweeps(classes: int, bits: int) -> int:
     """Proposals per bit that bring centers near the best known sets; fewer where each proposal costs more."""
-    return int(np.clip(1_200_000 / classes * (32 / bits) ** 0.5, 500, 12_000))
+    return int(np.clip(1_600_000 / classes * (32 / bits) ** 0.5, 500, 16_000))
 
 
 def check_similarity(S: np.ndarray) -> np.ndarray:
@@ -241,7 +241,7 @@ def _search(
 ) -> Iterator[Progress]:
     """The package's own solver: annealing, `restarts` times, then a check that the best set is a local optimum."""
     state = state_of(seed)
-    best, best_loss = feasible, problem.loss(feasible)
+    best, best_loss = feasible, problem.measure(feasible).loss
     for restart in range(restarts):
         first = begin
         if first is None:
@@ -249,8 +249,8 @@ def _search(
             first = feasible.copy()
             first[problem.free] = random_centers(problem.bits, len(feasible), 1000 * seed + restart)[problem.free]
         for progress in anneal(problem, first, state, sweeps, -(-records // restarts), warm=begin is not None):
-            if progress.found is not None and problem.loss(progress.found) < best_loss:
-                best, best_loss = progress.found, problem.loss(progress.found)
+            if progress.found is not None and (value := problem.measure(progress.found).loss) < best_loss:
+                best, best_loss = progress.found, value
             yield progress
     yield from descend(problem, best, state)
 
@@ -260,20 +260,20 @@ def _records(
 ) -> Iterator[CenterStep]:
     """Records of a solver's progress; `start` keeps the distance, and so does the result unless `keep_any`."""
     began = perf_counter()
-    best, best_loss = start, problem.loss(start)
-    result, result_loss = best, best_loss
+    now = problem.measure(start)
+    best = result = start
+    best_loss = result_loss = now.loss
 
     def record(stage: str, codes: np.ndarray, temperature: float = 0.0) -> CenterStep:
-        distance = minimum_distance(codes)
         return CenterStep(
             step=step,
             stage=stage,
-            loss=problem.loss(codes),
+            loss=now.loss,
             best_loss=best_loss,
-            min_distance=distance,
-            feasible=distance >= problem.min_distance,
+            min_distance=now.min_distance,
+            feasible=now.feasible,
             temperature=temperature,
-            histogram=pair_histogram(codes),
+            histogram=now.histogram,
             codes=codes,
             seconds=perf_counter() - began,
             best_codes=best,
@@ -284,13 +284,18 @@ def _records(
     yield record("start", start)
     for progress in rounds:
         step += 1
-        if progress.found is not None and problem.loss(progress.found) < best_loss:
-            best, best_loss = progress.found, problem.loss(progress.found)
-        if problem.loss(progress.codes) < result_loss:
-            result, result_loss = progress.codes, problem.loss(progress.codes)
+        now = problem.measure(progress.codes)
+        if now.loss < result_loss:
+            result, result_loss = progress.codes, now.loss
+        if progress.found is not None:
+            found = now if progress.found is progress.codes else problem.measure(progress.found)
+            if found.loss < best_loss:
+                best, best_loss = progress.found, found.loss
         yield record(progress.stage, progress.codes, progress.temperature)
     step += 1
-    yield record("done", result if keep_any else best)
+    final = result if keep_any else best
+    now = problem.measure(final)
+    yield record("done", final)
 
 
 def _first_set(

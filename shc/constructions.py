@@ -9,6 +9,7 @@ from math import comb
 
 import numpy as np
 
+from shc.annealing import Problem, polish, repair, state_of
 from shc.hamming import as_codes, check_size, minimum_distance
 
 
@@ -173,13 +174,13 @@ def feasible_centers(
     seed: int = 0,
     fixed: tuple[np.ndarray, np.ndarray] | None = None,
     start: np.ndarray | None = None,
-    sweeps: int = 2000,
+    sweeps: int | None = None,
 ) -> np.ndarray | None:
     """Centers int8 [C, K] with at least `min_distance`, or None if none was found (there may be some all the same).
 
-    Tries, in this order: random different codes, Hadamard, BCH, the lexicode, a search from `start` (or random codes)
-    that removes violations for at most `sweeps` passes over all bits. Which class gets which code, and which words
-    stand for it, is drawn by `seed`. `fixed` = (indices [F], codes [F, K]) are classes whose codes are given.
+    Tries, in this order: random different codes, Hadamard, BCH, the lexicode, and a search that removes violations, for
+    at most `sweeps` passes over all bits (by default about a second). Which class gets which code is drawn by `seed`.
+    `fixed` = (indices [F], codes [F, K]) are classes whose codes are given; the search then begins from `start`.
 
     >>> minimum_distance(feasible_centers(32, 100, 10)) >= 10
     True
@@ -187,6 +188,8 @@ def feasible_centers(
     check_size(bits, classes)
     if min_distance > max_distance_limits(bits, classes).largest:
         return None
+    if sweeps is None:
+        sweeps = int(np.clip(2e9 / (bits * classes * (classes + 100)), 20, 2000))
     rng = np.random.default_rng([seed, bits, classes, min_distance])
     indices = np.zeros(0, dtype=np.int64) if fixed is None else np.asarray(fixed[0], dtype=np.int64)
     free = np.setdiff1d(np.arange(classes), indices)
@@ -196,17 +199,15 @@ def feasible_centers(
             # Permuting bits and flipping a column keep all distances.
             code = code[rng.permutation(classes)][:, rng.permutation(bits)]
             return (code * (rng.integers(0, 2, bits, dtype=np.int8) * 2 - 1)).astype(np.int8)
+        return _search_even(bits, classes, min_distance, rng, sweeps)
     codes = random_centers(bits, classes, int(rng.integers(2**31))) if start is None else as_codes(start).copy()
-    if fixed is not None:
-        codes[indices] = fixed[1]
-        if minimum_distance(codes[indices]) < min_distance:
-            return None
-        if bits <= 16 and (rest := lexicode(bits, len(free), min_distance, avoid=codes[indices])) is not None:
-            codes[free] = rest[rng.permutation(len(free))]
-            return codes
-    from shc.annealing import repair
-
-    return repair(codes, min_distance, free, int(rng.integers(2**31)), sweeps)
+    codes[indices] = fixed[1]
+    if minimum_distance(codes[indices]) < min_distance:
+        return None
+    if bits <= 16 and (rest := lexicode(bits, len(free), min_distance, avoid=codes[indices])) is not None:
+        codes[free] = rest[rng.permutation(len(free))]
+        return codes
+    return repair(codes, min_distance, free, state_of(int(rng.integers(2**31))), sweeps)
 
 
 def distance_only_centers(
@@ -234,8 +235,6 @@ def distance_only_centers(
     assert codes is not None  # distance 1 is always found
     if classes < 3:
         return codes
-    from shc.annealing import Problem, polish, state_of
-
     # Equal targets, as low as the mean of C inner products can be: spread evenly and far.
     target = np.full((classes, classes), -1.0 / (classes - 1))
     problem = Problem.of(target, bits, minimum_distance(codes))
@@ -258,6 +257,22 @@ def _known_code(bits: int, classes: int, min_distance: int, seed: int) -> np.nda
         except ValueError:
             continue
     return lexicode(bits, classes, min_distance) if bits <= 16 else None
+
+
+def _search_even(
+    bits: int, classes: int, min_distance: int, rng: np.random.Generator, sweeps: int
+) -> np.ndarray | None:
+    """A code found by annealing the violations; an odd distance as one of a bit more, whose distances are even."""
+    length, wanted = bits + min_distance % 2, min_distance + min_distance % 2
+    for heat in (3.0, 8.0):
+        codes = random_centers(length, classes, int(rng.integers(2**31)))
+        codes[:, 0] *= codes.prod(axis=1)  # an even number of −1, which pairs of flips keep
+        found = repair(
+            codes, wanted, np.arange(classes), state_of(int(rng.integers(2**31))), sweeps, heat=heat, pairs=1.0
+        )
+        if found is not None:
+            return np.ascontiguousarray(found[:, :bits])
+    return None
 
 
 def _bch_generator(bits: int, min_distance: int) -> tuple[int, int]:

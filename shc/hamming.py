@@ -22,10 +22,10 @@ def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"codes of {a.shape[1]} and {b.shape[1]} bits cannot be compared; encode both with one code length"
         )
-    bits = a.shape[1]
-    # Products of ±1 summed in float32 are exact far beyond any code length, and BLAS is fast.
-    inner = a.astype(np.float32) @ b.astype(np.float32).T  # [N, M]
-    return ((bits - inner) / 2).astype(np.int64)
+    total = np.zeros((len(a), len(b)), dtype=np.int64)
+    for left, right in zip(pack(a).T, pack(b).T, strict=True):  # 64 bits at a time
+        total += np.bitwise_count(left[:, None] ^ right[None, :])
+    return total
 
 
 def pack(codes: np.ndarray) -> np.ndarray:

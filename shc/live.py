@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shc.centers import CenterStep
 
 INTERVAL = 0.25  # seconds between two frames, at least
-SHARE = 4  # seconds of work for every second of drawing, at least
+SHARE = 2  # seconds of work for every second of drawing, at least
 POINTS = 400  # a curve never shows more, so that long runs are drawn as fast as short ones
 
 
@@ -119,7 +119,9 @@ def training_frame(records: Sequence[dict[str, Any]], title: str = "Training") -
     judged = [r for r in records if r["val"] is not None]
     best = max(judged, key=lambda r: r["val"], default=None)
     progress = training_progress(records)
-    figure, (left, right) = new_figure(9.5, 3.5, alt=f"{title}: training loss and validation value; {progress}", ncols=2)
+    figure, (left, right) = new_figure(
+        9.5, 3.5, alt=f"{title}: training loss and validation value; {progress}", ncols=2
+    )
     with style():
         shown = thinned(records)
         steps, values = [r["step"] for r in shown], [r["loss"] for r in shown]
@@ -127,7 +129,7 @@ def training_frame(records: Sequence[dict[str, Any]], title: str = "Training") -
         left.plot(steps, smoothed(values), color=BLUE, lw=1.8, label="running mean")
         left.set(xlabel="step", ylabel="training loss", xlim=(0, last["steps"]), ylim=(0, None))
         left.legend(loc="upper right")
-        right.set(xlabel="epoch", ylabel="validation value (higher is better)", ylim=(0, 1))
+        right.set(xlabel="epoch", ylabel="validation value", ylim=(0, 1))
         if best is None:
             right.text(0.5, 0.5, "not validated yet", transform=right.transAxes, ha="center", color=GREY)
             right.set_xticks([])
@@ -197,15 +199,18 @@ def centers_frame(
         color, hatch = (BLUE, "") if keeps else (ORANGE, "//")
         middle.bar(np.arange(bits + 1), step.histogram, width=0.9, color=color, hatch=hatch, edgecolor="white", lw=0)
         middle.axvline(wanted - 0.5, color="black", lw=1.6, ls="--", label=f"minimum distance {wanted}")
-        highest = max(int(s.histogram.max()) for s in thinned(steps))
         middle.set(xlabel="Hamming distance (bits)", ylabel="pairs of classes")
-        middle.set(xlim=(-1, bits + 1), ylim=(0, 1.3 * max(highest, 1)))
+        middle.set(xlim=(-1, bits + 1), ylim=(0, 1.3 * max(int(step.histogram.max()), 1)))
         middle.set_title(f"closest pair: {step.min_distance} bits {'✓' if keeps else '✗ too close'}")
         middle.legend(loc="upper right")
 
         draw_loss(right, thinned(steps))
         right.plot(step.step, step.loss, "o", color="black", ms=5)
         right.set_xlim(steps[0].step, max(steps[-1].step, steps[0].step + 1))
+        # the first steps fall so far that the rest would be a flat line: they may leave the picture
+        later = steps[len(steps) // 20 :]
+        top = max(max(s.loss, s.best_loss) for s in later)
+        right.set_ylim(0, 1.4 * top if top > 0 else 1)
         right.set_title(f"loss f = {step.loss:.4f}")
         right.legend(loc="upper right")
         figure.suptitle(told, x=0.01, ha="left", fontsize=10)
@@ -236,8 +241,8 @@ def thinned(states: Sequence[Any], most: int = POINTS) -> list[Any]:
 def duration(seconds: float) -> str:
     """Seconds in words.
 
-    >>> duration(42.3), duration(200), duration(7300)
-    ('42 s', '3 min 20 s', '2 h 2 min')
+    >>> duration(42.3), duration(200), duration(7400)
+    ('42 s', '3 min 20 s', '2 h 3 min')
     """
     whole = round(seconds)
     if whole < 60:

@@ -82,15 +82,20 @@ def exchange_change(inner, quad, lin, i, j):
 
 @njit(cache=True)
 def flip(bits, inner, i, k):
-    """Flip bit k of center i, in place."""
+    """Flip bit k of center i, in place, but in `inner` only row i: `mirror` must follow before another center changes."""
     h = bits.dtype.type(2) * bits[k, i]
     own = inner[i, i]
     for j in range(bits.shape[1]):
-        g = inner[i, j] - h * bits[k, j]
-        inner[i, j] = g
-        inner[j, i] = g
+        inner[i, j] -= h * bits[k, j]
     inner[i, i] = own
     bits[k, i] = -bits[k, i]
+
+
+@njit(cache=True)
+def mirror(inner, i):
+    """Copy row i of `inner` to column i; done once for many flips, because a column is slow to write."""
+    for j in range(inner.shape[0]):
+        inner[j, i] = inner[i, j]
 
 
 @njit(cache=True)
@@ -133,64 +138,103 @@ def anneal(bits, inner, quad, lin, cap, free, shares, steps, heat, cool, light, 
     number = bits.dtype.type
     accepted = 0
     width, length = len(free), bits.shape[0]
-    block = 64  # temperature and penalty change once per block
+    turn, block = 8, 64  # proposals to one center; proposals at one temperature and penalty
     blocks = -(-steps // block)
+    flips = shares[0] / (shares[0] + shares[1])
     for b in range(blocks):
         part = b / blocks
         temperature = heat * (cool / heat) ** part
         penalty = number(light * (heavy / light) ** part)
-        for _ in range(block):
-            kind = _uniform(state)
+        for _ in range(block // turn):
             i = free[_below(state, width)]
-            if kind < shares[0] + shares[1]:
-                k = _below(state, length)
-                m = k if kind < shares[0] else _below(state, length)
-                if m == k:
-                    change = flip_change(bits, inner, quad, lin, cap, penalty, i, k)
-                else:
-                    change = pair_flip_change(bits, inner, quad, lin, cap, penalty, i, k, m)
-                if change <= 0 or change < -temperature * np.log(_uniform(state)):
-                    flip(bits, inner, i, k)
-                    if m != k:
-                        flip(bits, inner, i, m)
-                    accepted += 1
+            if _uniform(state) < shares[0] + shares[1]:
+                changed = False
+                for _ in range(turn):
+                    k = _below(state, length)
+                    m = k
+                    if _uniform(state) < flips:
+                        change = flip_change(bits, inner, quad, lin, cap, penalty, i, k)
+                    else:
+                        m = _below(state, length)
+                        if m == k:
+                            continue
+                        change = pair_flip_change(bits, inner, quad, lin, cap, penalty, i, k, m)
+                    if change <= 0 or change < -temperature * np.log(_uniform(state)):
+                        flip(bits, inner, i, k)
+                        if m != k:
+                            flip(bits, inner, i, m)
+                        accepted += 1
+                        changed = True
+                if changed:
+                    mirror(inner, i)
             else:
-                j = free[_below(state, width)]
-                if i == j:
-                    continue
-                change = exchange_change(inner, quad, lin, i, j)
-                if change <= 0 or change < -temperature * np.log(_uniform(state)):
-                    exchange(bits, inner, i, j)
-                    accepted += 1
+                for _ in range(turn):
+                    j = free[_below(state, width)]
+                    if i == j:
+                        continue
+                    change = exchange_change(inner, quad, lin, i, j)
+                    if change <= 0 or change < -temperature * np.log(_uniform(state)):
+                        exchange(bits, inner, i, j)
+                        accepted += 1
         if until_feasible and violations(inner, cap) == 0:
             break
     return accepted
 
 
 @njit(cache=True)
-def descend(bits, inner, quad, lin, cap, penalty, free, pairs, exchanges, tolerance):
-    """One pass over all single flips and, if asked, pairs of flips in one center and exchanges; take every improvement.
-
-    Returns the number of moves taken; 0 proves that no such move improves the objective by more than `tolerance`.
-    With a large `penalty` a set that keeps the distance goes on keeping it.
-    """
+def descend(bits, inner, quad, lin, cap, penalty, free, tolerance):
+    """One pass over all single flips, taking every one that improves the objective with `penalty`; return how many."""
     taken = 0
-    length = bits.shape[0]
-    for a in range(len(free)):
-        i = free[a]
-        for k in range(length):
+    for i in free:
+        before = taken
+        for k in range(bits.shape[0]):
             if flip_change(bits, inner, quad, lin, cap, penalty, i, k) < -tolerance:
                 flip(bits, inner, i, k)
                 taken += 1
-            for m in range(k if pairs else 0):
-                if pair_flip_change(bits, inner, quad, lin, cap, penalty, i, k, m) < -tolerance:
+        if taken > before:
+            mirror(inner, i)
+    return taken
+
+
+@njit(cache=True)
+def polish(bits, inner, quad, lin, cap, free, reach, tolerance):
+    """One pass over all flips, pairs of flips in one center and exchanges, taking every improvement that is allowed.
+
+    For a set that keeps the distance, which it goes on keeping. Returns the number of moves taken; 0 proves that none
+    gains more than `tolerance`. Two flips of one center change the objective by the sum of their own changes and a
+    cross term 8 Σ_j quad_ij h_ik h_im h_jk h_jm; `reach` is a limit on its size that saves most of the trials.
+    """
+    number = bits.dtype.type
+    zero, forbid = number(0), number(1e12)  # no gain outweighs `forbid`
+    taken = 0
+    length = bits.shape[0]
+    alone = np.empty(length, bits.dtype)  # change of the objective by each flip, without the distance
+    for a in range(len(free)):
+        i = free[a]
+        for k in range(length):
+            alone[k] = flip_change(bits, inner, quad, lin, cap, zero, i, k)
+        before = taken
+        for k in range(length):
+            for m in range(k + 1):
+                if m == k:
+                    if alone[k] >= -tolerance:
+                        continue
+                    change = flip_change(bits, inner, quad, lin, cap, forbid, i, k)
+                else:
+                    if alone[k] + alone[m] - reach >= -tolerance:
+                        continue
+                    change = pair_flip_change(bits, inner, quad, lin, cap, forbid, i, k, m)
+                if change < -tolerance:
                     flip(bits, inner, i, k)
-                    flip(bits, inner, i, m)
+                    if m != k:
+                        flip(bits, inner, i, m)
                     taken += 1
-        if exchanges:
-            for b in range(a):
-                j = free[b]
-                if exchange_change(inner, quad, lin, i, j) < -tolerance:
-                    exchange(bits, inner, i, j)
-                    taken += 1
+                    for other in range(length):
+                        alone[other] = flip_change(bits, inner, quad, lin, cap, zero, i, other)
+        if taken > before:
+            mirror(inner, i)
+        for b in range(a):
+            if exchange_change(inner, quad, lin, i, free[b]) < -tolerance:
+                exchange(bits, inner, i, free[b])
+                taken += 1
     return taken

@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -94,40 +95,43 @@ def modules_used(code: str) -> set[Path]:
     """Files of the package that `code` imports or names as `shc.module`, and those that they import in turn."""
     package = Path(__file__).parent
     seen: set[Path] = set()
-    waiting = [(code, True)]
+    waiting = [code]
     while waiting:
-        text, is_notebook = waiting.pop()
-        tree = parsed(text) if is_notebook else ast.parse(text)
-        names = set()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "shc":
-                names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-            elif isinstance(node, ast.Import):
-                names |= {alias.name for alias in node.names if alias.name.startswith("shc")}
-            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "shc":
-                names.add(f"shc.{node.attr}")
-        for name in names:
-            inside = package.joinpath(*str(name).split(".")[1:])
-            files = [inside.with_suffix(".py")] if inside.with_suffix(".py").exists() else sorted(inside.glob("*.py"))
-            if str(name) == "shc":
-                files = []
-            for file in files:
-                if file not in seen:
-                    seen.add(file)
-                    waiting.append((file.read_text(encoding="utf-8"), False))
+        for name in _names_used(waiting.pop()) - {"shc"}:
+            inside = package.joinpath(*name.split(".")[1:])
+            files = [inside.with_suffix(".py")] if inside.with_suffix(".py").exists() else inside.glob("*.py")
+            new = set(files) - seen
+            seen |= new
+            waiting += [file.read_text(encoding="utf-8") for file in new]
     return seen
 
 
 def code_hash(files: set[Path]) -> str:
     """Hash of the files' code without comments, docstrings and layout, so that only changes of behaviour count."""
-    parts = []
-    for file in sorted(files):
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-                node.body = node.body[1:]
-        parts.append(f"{file.name}\n{_skeleton(tree)}")
+    parts = [f"{file.name} {_bare_hash(file.read_text(encoding='utf-8'))}" for file in sorted(files)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@cache
+def _names_used(code: str) -> frozenset[str]:
+    names: set[str] = set()
+    for node in ast.walk(parsed(code)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "shc":
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names if alias.name.split(".")[0] == "shc"}
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "shc":
+            names.add(f"shc.{node.attr}")
+    return frozenset(names)
+
+
+@cache
+def _bare_hash(code: str) -> str:
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return hashlib.sha256(_skeleton(tree).encode()).hexdigest()
 
 
 def _skeleton(node: Any) -> str:
@@ -136,7 +140,11 @@ def _skeleton(node: Any) -> str:
         return f"[{', '.join(map(_skeleton, node))}]"
     if not isinstance(node, ast.AST):
         return repr(node)
-    fields = (f"{name}={_skeleton(value)}" for name, value in ast.iter_fields(node) if value is not None and value != [])
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty strings
+        return f"f{_skeleton([part for part in node.values if getattr(part, 'value', None) != ''])}"
+    fields = (
+        f"{name}={_skeleton(value)}" for name, value in ast.iter_fields(node) if value is not None and value != []
+    )
     return f"{type(node).__name__}({', '.join(fields)})"
 
 

@@ -97,7 +97,8 @@ def numbers(records: Path) -> str:
     lines = [
         f"`make run` on {made['device']} took {made['minutes']} minutes after installation (torch {made['torch']}, "
         f"{made['date']}, seed 0). Classifier: top-1 {results['top1']['query_seen']:.3f} on seen drawings, "
-        f"{results['top1']['query']:.3f} on the unseen family. {results['summary'][0].upper()}{results['summary'][1:]}.",
+        f"{results['top1']['query']:.3f} on the unseen family. "
+        f"{results['summary'][0].upper()}{results['summary'][1:]}.",
         "",
     ]
     headline = json.loads((records / "headline.json").read_text(encoding="utf-8"))
@@ -122,7 +123,10 @@ def numbers(records: Path) -> str:
             f"| {name} | {mean['f']:.4f} | {mean['mAP@ALL']:.3f} ({each}) | {mean['super_mAP@ALL']:.3f} "
             f"| {mean['mAP@ALL seen']:.3f} | {ratio} |"
         )
-    lines += ["", "In brackets: each seed; the difference of mAP@ALL with its 95 % interval, bootstrapped over drawings."]
+    lines += [
+        "",
+        "In brackets: each seed; the difference of mAP@ALL with its 95 % interval, bootstrapped over drawings.",
+    ]
     return "\n".join(lines)
 
 

@@ -115,7 +115,8 @@ def index(run: Run, executed: list[str]) -> str:
         wide = " class='wide'" if width > 1.9 * height else ""
         source = base64.b64encode(data).decode()
         parts.append(
-            f"<figure{wide}><img alt='{text}' src='data:image/png;base64,{source}'><figcaption>{text}</figcaption></figure>"
+            f"<figure{wide}><img alt='{text}' src='data:image/png;base64,{source}'>"
+            f"<figcaption>{text}</figcaption></figure>"
         )
     parts.append("</div><h2>How it was made</h2><table>")
     for step, values in run.parameters().items():

@@ -1,7 +1,8 @@
 """The steps of a run, each from the artifacts before it to its own: what notebooks and the in-process pipeline call.
 
-Long steps are generators of records. A step whose artifact is there, made from the same inputs with the same parameters,
-yields the records it was made with and computes nothing; an interrupted one goes on from its last finished epoch.
+Long steps are generators of records. A step whose artifact is there, made from the same inputs with the same
+parameters, yields the records it was made with and computes nothing; an interrupted one goes on from its last finished
+epoch.
 """
 
 from collections.abc import Iterator
@@ -64,7 +65,7 @@ def trained_groups(images: ImageSet) -> tuple[np.ndarray, list[str]]:
 
 
 def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> Iterator[Record]:
-    """Train the classifier, yield its records, and save `classifier` and `statistics` (logits of the training images)."""
+    """Train the classifier, yield its records, and save `classifier` and `statistics` (logits of the train images)."""
     key = artifact_key(config.identity(), images.fingerprint, {})
     if run.fresh("classifier", key) and run.fresh(
         "statistics", artifact_key({}, images.fingerprint, {"classifier": key})
@@ -116,8 +117,8 @@ def load_classifier(run: Run, images: ImageSet) -> tuple[Classifier, Artifact]:
 
 def accuracies(run: Run, images: ImageSet) -> dict[str, float]:
     """Top-1 accuracy of the run's classifier on every split of held-out images; none for classes it never saw."""
-    model, artifact = load_classifier(run, images)
-    found = {}
+    model, _ = load_classifier(run, images)
+    found: dict[str, float] = {}
     for split in (s for s in ("query_seen", "val", "query") if s in images.splits):
         x, labels = images.split(split)
         truth = positions(images, labels)

@@ -37,12 +37,18 @@ def empty_cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
+@pytest.fixture
+def no_pixels(monkeypatch):
+    """Records without rendering: what the splits hold does not depend on it."""
+    monkeypatch.setattr(rendering, "cached_images", lambda _, shape, render: torch.empty(shape, dtype=torch.uint8))
+
+
 # ------------------------------------------------------------------------------------------------ records
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("protocol", datasets.PROTOCOLS)
-def test_every_image_stands_in_exactly_one_split(name, protocol):
+def test_every_image_stands_in_exactly_one_split(name, protocol, no_pixels):
     images = load(name, protocol=protocol)
     rows = torch.cat(list(images.splits.values()))
     assert torch.equal(rows.sort().values, torch.arange(len(images.images)))
@@ -54,8 +60,7 @@ def test_every_image_stands_in_exactly_one_split(name, protocol):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_full_sizes_are_those_of_the_protocol(name, monkeypatch):
-    monkeypatch.setattr(rendering, "cached_images", lambda fingerprint, shape, render: torch.empty(0))
+def test_full_sizes_are_those_of_the_protocol(name, no_pixels):
     sizes = {split: len(rows) for split, rows in datasets.load(name).splits.items()}
     expected = {"train": 10_000, "val": 2_000, "query": 5_000, "query_seen": 5_000, "database": 45_000}
     if name == "shapes":
@@ -85,7 +90,7 @@ def test_split_of_scattered_positions():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_hierarchy_has_twenty_superclasses_of_five(name):
+def test_hierarchy_has_twenty_superclasses_of_five(name, no_pixels):
     tree = load(name).hierarchy
     assert tree.height == 2
     assert np.bincount(tree.group_ids()).tolist() == [5] * 20
@@ -96,7 +101,7 @@ def test_hierarchy_has_twenty_superclasses_of_five(name):
 
 
 @pytest.mark.parametrize("fold", range(len(emoji.FAMILIES)))
-def test_no_drawing_stands_on_both_sides(fold):
+def test_no_drawing_stands_on_both_sides(fold, no_pixels):
     images = load(fold=fold)
     drawn = {split: set(images.groups["drawing"][rows].tolist()) for split, rows in images.splits.items()}
     family_of = {style: family for family, styles in emoji.FAMILIES.items() for style in styles}
@@ -130,7 +135,7 @@ def test_missing_drawings_are_never_drawn_and_the_others_take_equal_turns(fold):
     assert not source.present.all()
 
 
-def test_classes_that_a_held_out_style_lacks_have_no_queries():
+def test_classes_that_a_held_out_style_lacks_have_no_queries(no_pixels):
     images = load(fold=list(emoji.FAMILIES).index("fxemoji"))
     absent = set(range(100)) - set(images.split("query")[1].tolist())
     assert {images.class_names[label] for label in absent} == {"rabbit face", "hamster", "evergreen tree"}
@@ -148,7 +153,7 @@ def test_drawing_and_style_groups_agree():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_unseen_classes_are_one_of_each_superclass(name):
+def test_unseen_classes_are_one_of_each_superclass(name, no_pixels):
     images = load(name, protocol="unseen-classes")
     labels = {split: set(images.split(split)[1].tolist()) for split in images.splits}
     unseen = set(range(100)) - set(images.train_classes.tolist())
@@ -168,25 +173,36 @@ def test_seeds_leave_out_every_class_once():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_same_parameters_give_the_same_images_on_any_number_of_threads(name, empty_cache):
+def test_same_parameters_give_the_same_images(name, empty_cache):
+    threads = torch.get_num_threads()
+    first = load(name, size=16)
+    for file in empty_cache.iterdir():
+        file.unlink()
+    second = load(name, size=16)
+    assert torch.equal(first.images, second.images) and first.fingerprint == second.fingerprint
+    assert torch.get_num_threads() == threads
+
+
+def test_renders_do_not_depend_on_the_number_of_threads():
+    sprites = torch.from_numpy(emoji.drawings().sprites[:, 0])
     before = torch.get_num_threads()
     found = []
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            images = load(name)
-            found.append((digest(images.images), images.fingerprint))
-            for file in empty_cache.iterdir():
-                file.unlink()
+            found.append(
+                digest(emoji.render(sprites, 32, Generator().manual_seed(0)))
+                + digest(shapes.render(torch.arange(100), 32, Generator().manual_seed(0)))
+            )
     finally:
         torch.set_num_threads(before)
-    assert len(set(found)) == 1
+    assert found[0] == found[1]
 
 
 def test_a_split_does_not_depend_on_the_sizes_of_the_others(empty_cache, monkeypatch):
-    small = load()
+    small = load(size=16)
     monkeypatch.setitem(rendering.PER_CLASS, "train", 150)
-    larger = load()
+    larger = load(size=16)
     assert len(larger.splits["train"]) > len(small.splits["train"])
     for split in ("val", "query", "query_seen", "database"):
         assert torch.equal(small.split(split)[0], larger.split(split)[0])
@@ -195,18 +211,28 @@ def test_a_split_does_not_depend_on_the_sizes_of_the_others(empty_cache, monkeyp
 @pytest.mark.parametrize(
     "change", [{"seed": 1}, {"scale": 0.03}, {"size": 16}, {"fold": 1}, {"protocol": "unseen-classes"}], ids=str
 )
-def test_every_parameter_changes_the_fingerprint(change):
+def test_every_parameter_changes_the_fingerprint(change, no_pixels):
     assert load(**change).fingerprint != load().fingerprint
 
 
-def test_fingerprint_knows_the_renderer_and_the_drawings(monkeypatch):
-    original = load().fingerprint
-    monkeypatch.setattr(emoji, "RENDERER", "emoji renderer 0")
-    assert load().fingerprint != original
+def test_fingerprint_knows_the_renderer_the_drawings_and_the_splits(monkeypatch, tmp_path, no_pixels):
+    found = [load().fingerprint, load().fingerprint]
+    assert found[0] == found[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(emoji, "RENDERER", "emoji renderer 0")
+        found.append(load().fingerprint)
+    with monkeypatch.context() as patch:
+        (tmp_path / emoji.FILE).write_bytes((datasets.DATA_FOLDER / emoji.FILE).read_bytes() + b" ")
+        patch.setattr(emoji, "DATA_FOLDER", tmp_path)
+        found.append(load().fingerprint)
+    with monkeypatch.context() as patch:
+        patch.setitem(rendering.PER_CLASS, "val", 400)
+        found.append(load().fingerprint)
+    assert len(set(found)) == 4
 
 
 def test_seed_changes_the_images_and_query_seen_is_not_a_copy_of_train():
-    images, other = load(), load(seed=1)
+    images, other = load(size=16), load(size=16, seed=1)
     assert not torch.equal(images.images, other.images)
     train, seen = images.split("train")[0], images.split("query_seen")[0]
     assert not (train[:50].flatten(1) == seen[:50].flatten(1)).all(1).any()
@@ -471,9 +497,7 @@ def test_build_script_knows_every_drawing_of_the_file():
     assert [codepoint for _, codepoint, _ in classes] == source.codepoints
     assert [group for _, _, group in classes] == source.superclass.tolist()
     assert list(build_emoji.PACKAGES) == source.styles and list(build_emoji.CLASSES) == source.superclass_names
-    named = [
-        [build_emoji.icon_name(style, name, code) is not None for style in source.styles] for name, code, _ in classes
-    ]
+    icons = [[build_emoji.icon_name(style, name, code) for style in source.styles] for name, code, _ in classes]
     assert np.array_equal(np.not_equal(icons, None), source.present)
     assert (source.sprites[source.present][..., 3].max((1, 2)) > 0).all()
 

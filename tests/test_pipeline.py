@@ -152,6 +152,15 @@ def test_the_hash_ignores_comments_docstrings_and_layout_but_not_code(package):
     assert pipeline.source_hash(book) == before
 
 
+def test_the_hash_is_the_same_in_every_version_of_python(tmp_path):
+    file = tmp_path / "module.py"
+    file.write_text(
+        "import a.b as c\n\n\n@c.d(1)\nclass E(F, g=1):\n    x: int = -1\n\n    def h(self, *i, j=None, **k) -> str:\n"
+        "        return f'{i!r:>{j}} {k[\"l\"]}' 'm' if i else (lambda: [n for n in i if n < 1e-3])\n"
+    )
+    assert pipeline.code_hash({file}) == "8d479b4514536dc69c20357bcfcca7dce7a000fc04073652f966754a5ed4df66"
+
+
 def test_the_hash_follows_the_notebooks_text_and_not_its_outputs(package):
     def hash_of(*cells, **metadata):
         return pipeline.source_hash(fake.notebook(*cells, **metadata))

@@ -1,0 +1,234 @@
+"""Live plots: how often they draw, what stays at the end, and what the frames say."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from shc import live
+from shc.centers import CenterStep
+from shc.figures import Figure
+from shc.hamming import minimum_distance, pair_histogram
+from shc.live import LivePlot, centers_frame, centers_plot, duration, thinned, training_frame, training_plot
+
+
+class Clock:
+    """A clock that is set by hand; `cost` passes whenever something is drawn."""
+
+    def __init__(self, cost=0.0):
+        self.now, self.cost, self.drawn = 0.0, cost, []
+
+    def __call__(self):
+        return self.now
+
+    def draw(self, states):
+        self.now += self.cost
+        self.drawn.append(len(states))
+        figure = Figure(figsize=(1, 1))
+        figure.alt = f"{len(states)} states"
+        return figure
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What a notebook would show: a list of (new or replaced, figure)."""
+    calls = []
+
+    def display(figure, display_id=False):
+        assert display_id, "without an id the picture could not be replaced"
+        calls.append(("new", figure))
+        return SimpleNamespace(update=lambda figure: calls.append(("replaced", figure)))
+
+    monkeypatch.setattr("IPython.display.display", display)
+    monkeypatch.setattr(live, "in_kernel", lambda: True)
+    return calls
+
+
+def step_of(codes, step=0, stage="anneal", loss=0.5, required=1):
+    codes = np.asarray(codes, dtype=np.int8)
+    closest = minimum_distance(codes)
+    return CenterStep(
+        step=step, stage=stage, loss=loss, best_loss=loss + 0.1, min_distance=closest, feasible=closest >= required,
+        temperature=0.0, histogram=pair_histogram(codes), codes=codes, seconds=0.0, best_codes=codes,
+        required_distance=required,
+    )  # fmt: skip
+
+
+def record(step, val=None, **other):
+    given = dict(
+        step=step, steps=200, epoch=1 + (step - 1) // 50, loss=2.0 / step, terms={}, lr=0.1, images_per_second=640.0,
+        seconds=step / 10, val=val,
+    )  # fmt: skip
+    return given | other
+
+
+CODES = [[1, 1, 1, 1], [1, 1, 1, -1], [-1, -1, -1, -1]]
+S = np.array([[1, 0.5, -0.5], [0.5, 1, -0.5], [-0.5, -0.5, 1]])
+
+
+@pytest.mark.parametrize("every", [0.01, 0.1, 0.25, 0.3])
+def test_at_most_four_frames_a_second(shown, every):
+    clock = Clock()
+    with LivePlot(clock.draw, clock=clock) as plot:
+        times = []
+        for _ in range(200):
+            before = len(shown)
+            plot.update(None)
+            if len(shown) > before:
+                times.append(clock.now)
+            clock.now += every
+    assert len(times) > 5 and min(np.diff(times)) >= 0.25 - 1e-9
+    assert max(np.diff(times)) <= 0.25 + every + 1e-9, "frames are not held back longer than needed"
+
+
+def test_slow_drawing_takes_at_most_a_third_of_the_time(shown):
+    clock = Clock(cost=1.0)
+    with LivePlot(clock.draw, clock=clock) as plot:
+        for _ in range(3000):
+            plot.update(None)
+            clock.now += 0.01
+    assert 5 <= len(clock.drawn) <= clock.now / 3 + 2
+
+
+def test_one_place_is_redrawn_and_the_last_state_stays(shown):
+    clock = Clock()
+    with LivePlot(clock.draw, clock=clock) as plot:
+        for _ in range(7):
+            plot.update(None)
+            clock.now += 0.1
+    assert [how for how, _ in shown] == ["new"] + ["replaced"] * (len(shown) - 1)
+    assert shown[-1][1] is plot.figure and plot.figure.alt == "7 states"
+
+
+def test_not_live_shows_the_final_figure_once(shown):
+    clock = Clock()
+    with LivePlot(clock.draw, live=False, clock=clock) as plot:
+        for _ in range(5):
+            plot.update(None)
+            clock.now += 1
+    assert clock.drawn == [5] and shown == [("new", plot.figure)]
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
+def test_an_error_leaves_the_last_picture_and_goes_on(shown, kind):
+    clock = Clock()
+    with pytest.raises(kind, match="stopped"), LivePlot(clock.draw, clock=clock) as plot:
+        plot.update(None)
+        plot.update(None)
+        raise kind("stopped")
+    assert shown[-1] == ("replaced", plot.figure) and plot.figure.alt == "2 states"
+
+
+def test_an_error_in_the_block_is_told_rather_than_one_in_drawing(shown):
+    def broken(states):
+        raise ValueError("cannot draw")
+
+    with pytest.raises(RuntimeError, match="the cause"), LivePlot(broken, live=False) as plot:
+        plot.update(None)
+        raise RuntimeError("the cause")
+    with pytest.raises(ValueError, match="cannot draw"), LivePlot(broken, live=False) as plot:
+        plot.update(None)
+
+
+def test_nothing_to_show_shows_nothing(shown):
+    with LivePlot(Clock().draw) as plot:
+        pass
+    assert shown == [] and plot.figure is None
+
+
+def test_outside_a_notebook_nothing_is_written(monkeypatch, capsys):
+    shell = SimpleNamespace(get_ipython=lambda: None)
+    for ipython in (shell, SimpleNamespace(get_ipython=lambda: object())):  # plain Python, and IPython in a terminal
+        monkeypatch.setitem(sys.modules, "IPython", ipython)
+        clock = Clock()
+        with LivePlot(clock.draw, clock=clock) as plot:
+            plot.update(None)
+        assert clock.drawn == [1] and isinstance(plot.figure, Figure)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_alternative_text_goes_to_the_notebook(shown):
+    with LivePlot(Clock().draw, alt="what to see") as plot:
+        plot.update(None)
+    data, metadata = shown[-1][1]._repr_mimebundle_()
+    assert data["image/png"].startswith(b"\x89PNG") and metadata["image/png"]["alt"] == "what to see"
+    assert plot.figure.alt == "what to see"
+
+
+def test_interval_is_checked():
+    with pytest.raises(ValueError, match=r"interval=-1 .* 0 or more"):
+        LivePlot(Clock().draw, interval=-1)
+
+
+def test_training_frame_tells_speed_time_left_and_best_value():
+    records = [record(s, val={50: 0.3, 100: 0.6, 150: 0.5}.get(s)) for s in range(10, 160, 10)]
+    figure = training_frame(records, "classifier")
+    title = figure.get_suptitle()
+    assert title == "classifier: step 150 of 200 · 640 images/s · 5 s left · best val 0.600 (epoch 2)"
+    assert title.removeprefix("classifier: ") in figure.alt
+    loss, val = figure.axes
+    assert loss.get_xlim() == (0, 200), "the axis shows how much is still to come"
+    assert list(loss.lines[0].get_ydata()) == [r["loss"] for r in records]
+    assert list(val.lines[0].get_xdata()) == [1, 2, 3] and list(val.lines[0].get_ydata()) == [0.3, 0.6, 0.5]
+    assert val.get_xlim() == (0.5, 4.5), "200 steps of 50 an epoch are 4 epochs"
+
+
+def test_training_frame_before_the_first_validation_and_at_the_end():
+    assert "not validated yet" in [t.get_text() for t in training_frame([record(10)]).axes[1].texts]
+    end = training_frame([record(50, images_per_second=100.0), record(200, val=0.7)])
+    assert "200 steps · 370 images/s · 20 s in all" in end.get_suptitle()
+    assert training_frame([record(200, val=-0.1)]).axes[1].get_ylim()[0] == -0.1
+
+
+def test_long_histories_are_thinned():
+    figure = training_frame([record(s, steps=9000) for s in range(1, 5001)])
+    drawn = figure.axes[0].lines[0].get_xdata()
+    assert len(drawn) <= live.POINTS and drawn[0] == 1 and drawn[-1] == 5000
+    assert thinned([1, 2, 3]) == [1, 2, 3]
+
+
+def test_training_plot_draws_records(shown):
+    with training_plot("hasher") as plot:
+        for s in (10, 20):
+            plot.update(record(s))
+    assert plot.figure.get_suptitle().startswith("hasher: step 20 of 200")
+    assert isinstance(plot.figure.png(), bytes)
+
+
+def test_centers_frame_shows_the_codes_in_the_given_order():
+    figure = centers_frame(S, [step_of(CODES)], order=np.array([2, 0, 1]))
+    shown = figure.axes[0].images[0].get_array()
+    assert np.allclose(shown, [[1, -1, -0.5], [-1, 1, 0.5], [-0.5, 0.5, 1]])
+    assert figure.axes[0].images[0].get_clim() == (-1, 1)
+    assert [bar.get_height() for bar in figure.axes[1].patches] == [0, 1, 0, 1, 1]
+    assert figure.png().startswith(b"\x89PNG")
+
+
+def test_a_set_that_is_too_close_is_said_to_be():
+    steps = [step_of(CODES, required=1), step_of(CODES, step=1, required=2)]
+    kept, broken = centers_frame(S, steps, 0), centers_frame(S, steps, 1)
+    assert "✓" in kept.axes[1].get_title(loc="left") and "✓ keeps the minimum of 1" in kept.alt
+    assert "✗ too close" in broken.axes[1].get_title(loc="left") and "✗ breaks the minimum of 2" in broken.alt
+    assert {bar.get_hatch() for bar in broken.axes[1].patches} == {"//"}, "not by colour alone"
+    assert "minimum of 3" in centers_frame(S, steps, 0, min_distance=3).alt
+
+
+def test_the_loss_panel_shows_all_steps_and_marks_the_one_shown():
+    steps = [step_of(CODES, step=i, loss=1 / (i + 1)) for i in range(30)]
+    right = centers_frame(S, steps, 12).axes[2]
+    assert list(right.lines[0].get_ydata()) == [s.loss for s in steps]
+    assert (right.lines[2].get_xdata()[0], right.lines[2].get_ydata()[0]) == (12, 1 / 13)
+    assert centers_frame(S, [step_of(CODES, loss=-0.1)]).axes[2].get_ylim() == (0, 1), "a loss of 0 still has an axis"
+
+
+def test_centers_plot_ends_with_the_last_step(shown):
+    with centers_plot(S, min_distance=2, live=False) as plot:
+        for i in range(3):
+            plot.update(step_of(CODES, step=i))
+    assert "step 2 (anneal)" in plot.figure.alt and "breaks the minimum of 2" in plot.figure.alt
+    assert len(shown) == 1
+
+
+def test_duration_goes_over_at_whole_minutes():
+    assert [duration(s) for s in (0, 59.4, 59.6, 3599.6)] == ["0 s", "59 s", "1 min 0 s", "1 h 0 min"]
