@@ -4,6 +4,7 @@ On the way a rising penalty lets sets break the minimum distance; what is kept a
 are in `shc.moves`; this module chooses temperatures, repairs and polishes.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +20,7 @@ SOFT, HARD = 0.3, 200.0  # first and last penalty per squared excess of an inner
 SHARES = np.array([0.2, 0.7])  # flips, pairs of flips in one center; the rest are exchanges
 WARM = 0.5  # part of the schedule that a warm start skips
 LOOK = 5  # every so many records, look for a set nearby that keeps the distance
+PATIENT = 400  # classes; see `descend`
 TOLERANCE = 1e-6  # gains below are rounding
 
 
@@ -146,7 +148,8 @@ def anneal(
 def descend(problem: Problem, codes: np.ndarray, state: np.ndarray) -> Iterator[Progress]:
     """Improve codes [C, K] until no flip, pair of flips in one center or exchange helps; yields like `anneal`.
 
-    Violations are removed first. The final set is checked: a whole pass found no move.
+    Violations are removed first. The final set is checked: a whole pass found no move. Above PATIENT classes, where
+    exchanges cost most of the time, they are left out after some passes.
     """
     if not problem.measure(codes).feasible:
         repaired = _feasible_neighbor(problem, codes)
@@ -158,14 +161,16 @@ def descend(problem: Problem, codes: np.ndarray, state: np.ndarray) -> Iterator[
         codes = repaired
     bits, inner, quad, lin = problem.arrays(codes, np.float64)
     uniform = problem.weights.min() == problem.weights.max()
-    while True:
+    for count in itertools.count():
         if uniform:  # the cross term of two flips is the correlation of two bits over the classes
             correlation = np.abs(np.einsum("ki,mi->km", bits, bits))
             np.fill_diagonal(correlation, 0)
             reach = 8 * problem.scale * (correlation.max() + 1)
         else:
             reach = 8 * quad.sum(axis=1).max()
-        taken = moves.polish(bits, inner, quad, lin, float(problem.cap), problem.free, reach, TOLERANCE * problem.scale)
+        exchanges = len(codes) <= PATIENT or count < 10
+        tolerance = TOLERANCE * problem.scale
+        taken = moves.polish(bits, inner, quad, lin, float(problem.cap), problem.free, reach, exchanges, tolerance)
         codes = _codes(bits)
         yield Progress("descend", 0.0, codes, codes)
         if not taken:

@@ -12,7 +12,7 @@ from time import perf_counter
 import numpy as np
 
 from shc.annealing import Problem, Progress, anneal, descend, state_of
-from shc.constructions import distance_only_centers, feasible_centers, max_distance_limits, random_centers
+from shc.constructions import centers_at_distance, distance_only_centers, random_centers
 from shc.hamming import as_codes, check_size, min_distance_rule, minimum_distance
 
 SOLVERS = ("shc", "paper", "paper-code")
@@ -23,9 +23,10 @@ ROUNDING = 1e-5  # how far S may be from symmetric, or its diagonal from 1
 class CenterStep:
     """What a center optimizer has after one step.
 
-    `loss`, `min_distance` (bits), `feasible`, `histogram` (int64 [K+1], pairs per distance) and `codes` (int8 [C, K])
-    describe the current set; `best_loss` and `best_codes` the best set so far that keeps `required_distance`. `stage`
-    is "start", "anneal", "round" (published solvers), "descend" or "done"; the codes of "done" are the result.
+    `loss` (weights and balance included), `min_distance` (bits), `feasible`, `histogram` (int64 [K+1], pairs at each
+    distance) and `codes` (int8 [C, K]) describe the current set; `best_loss` and `best_codes` the best set so far that
+    keeps `required_distance`. `stage` is "start", "anneal", "round" (published solvers), "descend" or "done"; the codes
+    of "done" are the result.
     """
 
     step: int
@@ -112,10 +113,11 @@ def optimize_centers(
     >>> last.stage, last.loss, last.min_distance
     ('done', 0.0, 4)
     """
+    began = perf_counter()
     S = check_similarity(S)
     classes = len(S)
     check_size(bits, classes)
-    _check_options(solver, balance, restarts, records, sweeps)
+    _check_options(solver, balance, {"seed": seed, "sweeps": sweeps, "restarts": restarts, "records": records})
     checked_weights = None if weights is None else _check_weights(weights, classes)
     held = None if fixed is None else _check_fixed(fixed, classes, bits)
     begin = None if start is None else _check_start(start, classes, bits)
@@ -125,18 +127,20 @@ def optimize_centers(
         for name, given in (("weights", weights), ("start", start), ("fixed", fixed)):
             if given is not None:
                 raise ValueError(f'solver={solver!r} does not take {name}; use solver="shc"')
-    distance, feasible = _first_set(classes, bits, min_distance, seed, held, begin)
+    distance, feasible = centers_at_distance(bits, classes, min_distance, seed, held, begin)
     free = None if held is None else np.setdiff1d(np.arange(classes), held[0])
     if solver == "shc":
         problem = Problem.of(S, bits, distance, checked_weights, balance or 0.0, free)
         effort = default_sweeps(classes, bits) if sweeps is None else sweeps
-        return _records(problem, feasible, _search(problem, feasible, begin, seed, effort, restarts, records))
+        rounds = _search(problem, feasible, begin, seed, effort, restarts, records)
+        return _records(problem, feasible, rounds, perf_counter() - began)
     from shc.published import BALANCE, augmented_lagrangian
 
     begin = distance_only_centers(bits, classes, seed)
     mu = BALANCE if balance is None else balance
     rounds = augmented_lagrangian(S, begin, distance, balance=mu, as_coded=solver == "paper-code")
-    return _records(Problem.of(S, bits, distance), begin, rounds, keep_any=solver == "paper")
+    problem = Problem.of(S, bits, distance)
+    return _records(problem, begin, rounds, perf_counter() - began, keep_any=solver == "paper")
 
 
 def solve(S: np.ndarray, bits: int, *, bound: bool = False, **options) -> CenterSet:
@@ -256,15 +260,21 @@ def _search(
 
 
 def _records(
-    problem: Problem, start: np.ndarray, rounds: Iterator[Progress], keep_any: bool = False
+    problem: Problem, start: np.ndarray, rounds: Iterator[Progress], spent: float, keep_any: bool = False
 ) -> Iterator[CenterStep]:
-    """Records of a solver's progress; `start` keeps the distance, and so does the result unless `keep_any`."""
-    began = perf_counter()
+    """Records of a solver's progress; `start` keeps the distance, and so does the result unless `keep_any`.
+
+    `spent` seconds have gone before; the time that the caller takes between two records is not counted.
+    """
+    resumed = perf_counter()
+    step = 0
     now = problem.measure(start)
     best = result = start
     best_loss = result_loss = now.loss
 
     def record(stage: str, codes: np.ndarray, temperature: float = 0.0) -> CenterStep:
+        nonlocal spent
+        spent += perf_counter() - resumed
         return CenterStep(
             step=step,
             stage=stage,
@@ -275,13 +285,13 @@ def _records(
             temperature=temperature,
             histogram=now.histogram,
             codes=codes,
-            seconds=perf_counter() - began,
+            seconds=spent,
             best_codes=best,
             required_distance=problem.min_distance,
         )
 
-    step = 0
     yield record("start", start)
+    resumed = perf_counter()
     for progress in rounds:
         step += 1
         now = problem.measure(progress.codes)
@@ -292,64 +302,20 @@ def _records(
             if found.loss < best_loss:
                 best, best_loss = progress.found, found.loss
         yield record(progress.stage, progress.codes, progress.temperature)
+        resumed = perf_counter()
     step += 1
     final = result if keep_any else best
     now = problem.measure(final)
     yield record("done", final)
 
 
-def _first_set(
-    classes: int,
-    bits: int,
-    min_distance: int | str,
-    seed: int,
-    fixed: tuple[np.ndarray, np.ndarray] | None,
-    start: np.ndarray | None,
-) -> tuple[int, np.ndarray]:
-    """The distance to keep and a first set int8 [C, K] that keeps it."""
-    limits = max_distance_limits(bits, classes)  # raises if there are more classes than codes
-    rule = min_distance_rule(bits, classes)
-    limit = limits.largest if fixed is None else min(limits.largest, minimum_distance(fixed[1]))
-    explicit = not isinstance(min_distance, str)
-    if explicit:
-        if isinstance(min_distance, bool) or min_distance != int(min_distance) or min_distance < 0:
-            raise ValueError(f"min_distance={min_distance!r}; expected a whole number of bits, 'rule' or 'max'")
-        wanted = int(min_distance)
-        if wanted > limits.largest:
-            raise ValueError(
-                f"min_distance={wanted} is impossible: {classes} codes of {bits} bits are at most {limits.largest} "
-                f"apart ({limits.name} limit); the paper's rule asks for {rule}"
-            )
-        if wanted > limit:
-            raise ValueError(
-                f"min_distance={wanted}, but two of the fixed codes are only {limit} apart; ask for at most {limit}"
-            )
-    elif min_distance in ("rule", "max"):
-        wanted = min(rule, limit) if min_distance == "rule" else limit
-    else:
-        raise ValueError(f"min_distance={min_distance!r}; expected a whole number of bits, 'rule' or 'max'")
-    for distance in range(wanted, -1, -1):
-        if start is not None and minimum_distance(start) >= distance:
-            codes: np.ndarray | None = start
-        else:
-            codes = feasible_centers(bits, classes, distance, seed, fixed, start)
-        if codes is None:
-            continue
-        if explicit and distance < wanted:
-            raise ValueError(
-                f"found no {classes} codes of {bits} bits with min_distance={wanted}; the largest found is {distance}, "
-                f"the paper's rule asks for {rule}"
-            )
-        return distance, codes
-    raise AssertionError("distance 0 is always kept")
-
-
-def _check_options(solver: str, balance: float | None, restarts: int, records: int, sweeps: int | None) -> None:
+def _check_options(solver: str, balance: float | None, counts: dict[str, int | None]) -> None:
     if solver not in SOLVERS:
         raise ValueError(f"solver={solver!r} is unknown; expected one of {', '.join(SOLVERS)}")
-    for name, value in (("sweeps", sweeps), ("restarts", restarts), ("records", records)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name}={value}; expected a whole number of at least 1")
+    for name, value in counts.items():
+        least = 0 if name == "seed" else 1
+        if value is not None and (not isinstance(value, int | np.integer) or value < least):
+            raise ValueError(f"{name}={value!r}; expected a whole number of at least {least}")
     if balance is not None and not 0 <= balance < np.inf:
         raise ValueError(f"balance={balance}; expected a finite weight of at least 0")
 

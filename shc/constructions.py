@@ -10,7 +10,8 @@ from math import comb
 import numpy as np
 
 from shc.annealing import Problem, polish, repair, state_of
-from shc.hamming import as_codes, check_size, minimum_distance
+from shc.bch import bch_centers
+from shc.hamming import as_codes, check_size, min_distance_rule, minimum_distance
 
 
 @dataclass(frozen=True)
@@ -108,39 +109,6 @@ def hadamard_centers(bits: int, classes: int) -> np.ndarray:
     return np.concatenate([rows, -rows])[:classes].astype(np.int8)
 
 
-def bch_centers(bits: int, classes: int, min_distance: int, seed: int | None = None) -> np.ndarray:
-    """Words of a shortened extended BCH code: int8 [C, K], pairwise distances even and at least `min_distance`.
-
-    The narrow-sense primitive code of length 2^m − 1 (Bose, Ray-Chaudhuri & Hocquenghem) with a parity bit, cut to K
-    bits by keeping the words whose first 2^m − K bits are 0. The first C words, or random ones with a `seed`.
-    ValueError if the code has fewer than C words.
-
-    >>> minimum_distance(bch_centers(16, 100, 4)) >= 4
-    True
-    """
-    check_size(bits, classes)
-    generator, length = _bch_generator(bits, min_distance)
-    messages = (length - 1) - (generator.bit_length() - 1) - (length - bits)  # message bits left after shortening
-    if messages < 0 or classes > 2**messages:
-        raise ValueError(
-            f"the BCH code of {bits} bits with distance {min_distance} has {2**messages if messages > 0 else 1} "
-            f"words, fewer than {classes} classes; lower min_distance or use feasible_centers"
-        )
-    if seed is None:
-        chosen = list(range(classes))
-    else:
-        rng = np.random.default_rng(seed)
-        chosen = [int(w) for w in rng.choice(2 ** min(messages, 20), classes, replace=False)]
-    checks = generator.bit_length() - 1
-    codes = np.empty((classes, bits), dtype=np.int8)
-    for row, message in enumerate(chosen):
-        word = message << checks
-        word ^= _remainder(word, generator)
-        flags = [(word >> position) & 1 for position in range(bits - 1)]
-        codes[row] = [2 * flag - 1 for flag in (*flags, sum(flags) % 2)]
-    return codes
-
-
 def lexicode(bits: int, classes: int, min_distance: int, avoid: np.ndarray | None = None) -> np.ndarray | None:
     """The first C words, in counting order, that keep `min_distance` to all before: int8 [C, K], or None if too few.
 
@@ -204,10 +172,64 @@ def feasible_centers(
     codes[indices] = fixed[1]
     if minimum_distance(codes[indices]) < min_distance:
         return None
+    if not len(free):
+        return codes
     if bits <= 16 and (rest := lexicode(bits, len(free), min_distance, avoid=codes[indices])) is not None:
         codes[free] = rest[rng.permutation(len(free))]
         return codes
     return repair(codes, min_distance, free, state_of(int(rng.integers(2**31))), sweeps)
+
+
+def centers_at_distance(
+    bits: int,
+    classes: int,
+    min_distance: int | str = "rule",
+    seed: int = 0,
+    fixed: tuple[np.ndarray, np.ndarray] | None = None,
+    start: np.ndarray | None = None,
+) -> tuple[int, np.ndarray]:
+    """A minimum distance that can be kept, and centers int8 [C, K] that keep it.
+
+    "rule" steps down from `min_distance_rule` until centers are found, "max" from the largest distance not known to be
+    impossible; a whole number is taken as it is. ValueError if it is impossible or no centers are found. `fixed`,
+    `start` and `seed` as for `feasible_centers`; a `start` that keeps the distance is returned itself.
+
+    >>> centers_at_distance(8, 24)[0]  # the rule says 3, but no code of 8 bits and distance 3 exceeds 20 words
+    2
+    """
+    limits = max_distance_limits(bits, classes)  # raises if there are more classes than codes
+    rule = min_distance_rule(bits, classes)
+    limit = limits.largest if fixed is None else min(limits.largest, minimum_distance(fixed[1]))
+    explicit = isinstance(min_distance, int | np.integer) and not isinstance(min_distance, bool)
+    if explicit and int(min_distance) >= 0:
+        wanted = int(min_distance)
+        if wanted > limits.largest:
+            raise ValueError(
+                f"min_distance={wanted} is impossible: {classes} codes of {bits} bits are at most {limits.largest} "
+                f"apart ({limits.name} limit); the paper's rule asks for {rule}"
+            )
+        if wanted > limit:
+            raise ValueError(
+                f"min_distance={wanted}, but two of the fixed codes are only {limit} apart; ask for at most {limit}"
+            )
+    elif min_distance in ("rule", "max"):
+        wanted = min(rule, limit) if min_distance == "rule" else limit
+    else:
+        raise ValueError(f"min_distance={min_distance!r}; expected a whole number of bits, 'rule' or 'max'")
+    for tried in range(wanted, -1, -1):
+        if start is not None and minimum_distance(start) >= tried:
+            codes: np.ndarray | None = start
+        else:
+            codes = feasible_centers(bits, classes, tried, seed, fixed, start)
+        if codes is None:
+            continue
+        if explicit and tried < wanted:
+            raise ValueError(
+                f"found no {classes} codes of {bits} bits with min_distance={wanted}; the largest found is {tried}, "
+                f"the paper's rule asks for {rule}"
+            )
+        return tried, codes
+    raise AssertionError("distance 0 is always kept")
 
 
 def distance_only_centers(
@@ -222,17 +244,7 @@ def distance_only_centers(
     >>> minimum_distance(distance_only_centers(16, 20))
     8
     """
-    codes = None
-    if min_distance is not None:
-        codes = feasible_centers(bits, classes, min_distance, seed)
-        if codes is None:
-            raise ValueError(f"found no {classes} codes of {bits} bits with distance {min_distance}; ask for less")
-    else:
-        for wanted in range(max_distance_limits(bits, classes).largest, 0, -1):
-            codes = feasible_centers(bits, classes, wanted, seed)
-            if codes is not None:
-                break
-    assert codes is not None  # distance 1 is always found
+    _, codes = centers_at_distance(bits, classes, "max" if min_distance is None else min_distance, seed)
     if classes < 3:
         return codes
     # Equal targets, as low as the mean of C inner products can be: spread evenly and far.
@@ -275,61 +287,6 @@ def _search_even(
     return None
 
 
-def _bch_generator(bits: int, min_distance: int) -> tuple[int, int]:
-    """Generator polynomial over GF(2) (bit i = coefficient of x^i) and extended length 2^m ≥ bits."""
-    m = max(2, (bits - 1).bit_length())
-    primitive = _PRIMITIVE[m]
-    order = 2**m - 1
-    power = [1]  # α^0, α^1, … as bit patterns
-    for _ in range(order - 1):
-        step = power[-1] << 1
-        power.append(step ^ primitive if step >> m else step)
-    generator = 1
-    roots: set[int] = set()
-    for exponent in range(1, min(max(min_distance - 1, 1), order)):
-        if exponent in roots:
-            continue
-        conjugates, other = [], exponent
-        while other not in conjugates:
-            conjugates.append(other)
-            other = 2 * other % order
-        roots.update(conjugates)
-        generator = _multiply(generator, _minimal_polynomial([power[c] for c in conjugates], primitive, m))
-    return generator, order + 1
-
-
-def _minimal_polynomial(roots: list[int], primitive: int, m: int) -> int:
-    """Product of (x − r) over a conjugacy class in GF(2^m); its coefficients are 0 or 1."""
-    coefficients = [1]
-    for root in roots:
-        shifted = [0, *coefficients]  # times x
-        for place, value in enumerate(coefficients):
-            shifted[place] ^= _field_product(value, root, primitive, m)
-        coefficients = shifted
-    return sum(1 << place for place, value in enumerate(coefficients) if value)
-
-
-def _field_product(a: int, b: int, primitive: int, m: int) -> int:
-    return _remainder(_multiply(a, b), primitive)
-
-
-def _multiply(a: int, b: int) -> int:
-    """Product of two polynomials over GF(2)."""
-    product = 0
-    while b:
-        if b & 1:
-            product ^= a
-        a, b = a << 1, b >> 1
-    return product
-
-
-def _remainder(a: int, b: int) -> int:
-    """Remainder of polynomial a divided by b over GF(2)."""
-    while a.bit_length() >= b.bit_length():
-        a ^= b << (a.bit_length() - b.bit_length())
-    return a
-
-
 def _ball(bits: int, radius: int) -> int:
     return sum(comb(bits, i) for i in range(radius + 1))
 
@@ -342,7 +299,3 @@ def _duplicates(codes: np.ndarray) -> np.ndarray:
     """Rows that repeat an earlier row."""
     _, first = np.unique(codes, axis=0, return_index=True)
     return np.setdiff1d(np.arange(len(codes)), first)
-
-
-# Primitive polynomials of GF(2^m), m = 2 to 12 (bit i = coefficient of x^i).
-_PRIMITIVE = {2: 7, 3: 11, 4: 19, 5: 37, 6: 67, 7: 131, 8: 285, 9: 529, 10: 1033, 11: 2053, 12: 4179}

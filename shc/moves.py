@@ -82,7 +82,7 @@ def exchange_change(inner, quad, lin, i, j):
 
 @njit(cache=True)
 def flip(bits, inner, i, k):
-    """Flip bit k of center i, in place, but in `inner` only row i: `mirror` must follow before another center changes."""
+    """Flip bit k of center i, in place, but in `inner` only row i; `mirror` it before any other center changes."""
     h = bits.dtype.type(2) * bits[k, i]
     own = inner[i, i]
     for j in range(bits.shape[1]):
@@ -197,8 +197,8 @@ def descend(bits, inner, quad, lin, cap, penalty, free, tolerance):
 
 
 @njit(cache=True)
-def polish(bits, inner, quad, lin, cap, free, reach, tolerance):
-    """One pass over all flips, pairs of flips in one center and exchanges, taking every improvement that is allowed.
+def polish(bits, inner, quad, lin, cap, free, reach, exchanges, tolerance):
+    """One pass over all flips, pairs of flips in one center and, if asked, exchanges, taking every allowed improvement.
 
     For a set that keeps the distance, which it goes on keeping. Returns the number of moves taken; 0 proves that none
     gains more than `tolerance`. Two flips of one center change the objective by the sum of their own changes and a
@@ -233,7 +233,7 @@ def polish(bits, inner, quad, lin, cap, free, reach, tolerance):
                         alone[other] = flip_change(bits, inner, quad, lin, cap, zero, i, other)
         if taken > before:
             mirror(inner, i)
-        for b in range(a):
+        for b in range(a if exchanges else 0):
             if exchange_change(inner, quad, lin, i, free[b]) < -tolerance:
                 exchange(bits, inner, i, free[b])
                 taken += 1

@@ -37,6 +37,7 @@ class Pictured(ipw.VBox):
 
     def __init__(self) -> None:
         super().__init__()
+        self.alt = ""
         layout = ipw.Layout(max_width="100%", object_fit="contain", align_self="flex-start")
         self.image = ipw.Image(format="png", layout=layout)
 
@@ -45,15 +46,16 @@ class Pictured(ipw.VBox):
         raise NotImplementedError
 
     def show(self, figure: Figure) -> None:
-        """Put another figure into the picture, its alternative text as tooltip."""
+        """Put another figure into the picture; `.alt` then holds its alternative text."""
+        # not the image's tooltip: ipywidgets 8 fails in the browser for tooltips of widgets without a description
+        self.alt = figure.alt
         self.image.value = figure.png()
-        self.image.tooltip = figure.alt
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         bundle = super()._repr_mimebundle_(**options)
         if not isinstance(bundle, dict) or not self.image.value:
             return bundle
-        alt, picture = self.image.tooltip, bytes(self.image.value)  # the trait may hold a memoryview
+        alt, picture = self.alt, bytes(self.image.value)  # the trait may hold a memoryview
         return {**bundle, "image/png": picture, "text/plain": alt}, {"image/png": {"alt": alt}}
 
 
@@ -261,7 +263,7 @@ class HistorySlider(Pictured):
         if at not in self._pictures:
             figure = centers_frame(self.S, self.history, at, self.order)
             self._pictures[at] = figure.png(), figure.alt
-        self.image.value, self.image.tooltip = self._pictures[at]
+        self.image.value, self.alt = self._pictures[at]
 
 
 class BitFlipper(Pictured):
