@@ -8,7 +8,7 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 _MODULES = (
-    "bounds", "centers", "config", "constructions", "datasets", "hamming", "hierarchy", "histograms", "live", "methods",
+    "bounds", "centers", "config", "constructions", "controls", "datasets", "hamming", "hierarchy", "histograms", "live", "methods",
     "metrics", "models", "pipeline", "plots", "ranking", "refresh", "report", "runs", "similarity", "stages",
     "training", "widgets",
 )  # fmt: skip

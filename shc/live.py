@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shc.figures import BLUE, GREY, ORANGE, Figure, new_figure, style
-from shc.plots import center_similarity, dendrogram_order, draw_loss, smoothed
+from shc.charts import POINTS, draw_loss, duration, thinned, training_progress
+from shc.charts import training_curves as training_frame
+from shc.figures import BLUE, ORANGE, Figure, new_figure, style
+from shc.plots import center_similarity, dendrogram_order
 
 if TYPE_CHECKING:
     from shc.centers import CenterStep
 
+__all__ = [
+    "POINTS", "LivePlot", "centers_frame", "centers_plot", "centers_status", "duration", "in_kernel", "thinned",
+    "training_frame", "training_plot", "training_progress",
+]  # fmt: skip
+
 INTERVAL = 0.25  # seconds between two frames, at least
 SHARE = 2  # seconds of work for every second of drawing, at least
-POINTS = 400  # a curve never shows more, so that long runs are drawn as fast as short ones
 
 
 class LivePlot:
@@ -113,61 +119,6 @@ def centers_plot(
     return LivePlot(lambda steps: centers_frame(S, steps, -1, order, min_distance), live=live, **options)
 
 
-def training_frame(records: Sequence[dict[str, Any]], title: str = "Training") -> Figure:
-    """Loss against step and validation value against epoch, with speed, time left and best value above."""
-    last = records[-1]
-    judged = [r for r in records if r["val"] is not None]
-    best = max(judged, key=lambda r: r["val"], default=None)
-    progress = training_progress(records)
-    figure, (left, right) = new_figure(
-        9.5, 3.5, alt=f"{title}: training loss and validation value; {progress}", ncols=2
-    )
-    with style():
-        shown = thinned(records)
-        steps, values = [r["step"] for r in shown], [r["loss"] for r in shown]
-        left.plot(steps, values, color=GREY, lw=0.8, alpha=0.7, label="loss")
-        left.plot(steps, smoothed(values), color=BLUE, lw=1.8, label="running mean")
-        left.set(xlabel="step", ylabel="training loss", xlim=(0, last["steps"]), ylim=(0, None))
-        left.legend(loc="upper right")
-        right.set(xlabel="epoch", ylabel="validation value", ylim=(0, 1))
-        if best is None:
-            right.text(0.5, 0.5, "not validated yet", transform=right.transAxes, ha="center", color=GREY)
-            right.set_xticks([])
-        else:
-            right.plot([r["epoch"] for r in judged], [r["val"] for r in judged], color=BLUE, marker="o", ms=4)
-            right.plot(best["epoch"], best["val"], "o", ms=11, mfc="none", mec=ORANGE, mew=2, label="best (kept)")
-            # validation comes at the end of an epoch, where step / epoch is the number of steps in each
-            right.set_xlim(0.5, round(last["steps"] * best["epoch"] / best["step"]) + 0.5)
-            right.xaxis.get_major_locator().set_params(integer=True)
-            top = max(r["val"] for r in judged)
-            right.set_ylim(min(0, *(r["val"] for r in judged)), top * 1.15 if top > 0 else 1)
-            right.legend(loc="lower right")
-        figure.suptitle(f"{title}: {progress}", x=0.01, ha="left", fontsize=11, fontweight="bold")
-    return figure
-
-
-def training_progress(records: Sequence[dict[str, Any]]) -> str:
-    """One line on a training run: step, speed, time left or taken, best validation value.
-
-    >>> record = dict(step=50, steps=200, epoch=1, seconds=10.0, images_per_second=640.0, val=0.5)
-    >>> training_progress([record])
-    'step 50 of 200 · 640 images/s · 30 s left · best val 0.500 (epoch 1)'
-    """
-    last = records[-1]
-    done = last["step"] >= last["steps"]
-    left = last["seconds"] * (last["steps"] - last["step"]) / max(last["step"], 1)
-    speed = float(np.median([r["images_per_second"] for r in records])) if done else last["images_per_second"]
-    parts = [
-        f"{last['step']:,} steps" if done else f"step {last['step']:,} of {last['steps']:,}",
-        f"{speed:,.0f} images/s",
-        f"{duration(last['seconds'])} in all" if done else f"{duration(left)} left",
-    ]
-    best = max((r for r in records if r["val"] is not None), key=lambda r: r["val"], default=None)
-    if best is not None:
-        parts.append(f"best val {best['val']:.3f} (epoch {best['epoch']})")
-    return " · ".join(parts)
-
-
 def centers_frame(
     S: np.ndarray,
     steps: "Sequence[CenterStep]",
@@ -225,28 +176,3 @@ def centers_status(step: "CenterStep", min_distance: int | None = None) -> str:
         f"step {step.step} ({step.stage}) · f = {step.loss:.4f}, best {step.best_loss:.4f} · "
         f"smallest distance {step.min_distance} bits {kept} the minimum of {wanted}"
     )
-
-
-def thinned(states: Sequence[Any], most: int = POINTS) -> list[Any]:
-    """At most `most` of the states, evenly spread, first and last included.
-
-    >>> thinned(range(10), 4)
-    [0, 3, 6, 9]
-    """
-    if len(states) <= most:
-        return list(states)
-    return [states[i] for i in np.linspace(0, len(states) - 1, most).round().astype(int)]
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words.
-
-    >>> duration(42.3), duration(200), duration(7400)
-    ('42 s', '3 min 20 s', '2 h 3 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

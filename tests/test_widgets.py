@@ -45,7 +45,7 @@ def quick(monkeypatch):
         figure.alt = f"frame of step {steps[at].step}"
         return figure
 
-    monkeypatch.setattr("shc.widgets.centers_frame", frame)
+    monkeypatch.setattr("shc.controls.centers_frame", frame)
 
 
 def controls(**options):

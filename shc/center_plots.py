@@ -1,0 +1,167 @@
+"""Pictures of hash centers: distances against similarities, histograms, bits, and an optimization as a film.
+
+Distances are in bits. Data in, `Figure` out; all can be called from `shc.plots`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from shc import hamming
+from shc.class_plots import (
+    center_similarity,
+    check_rows,
+    checked_order,
+    dendrogram_order,
+    mark_classes,
+    rank_correlation,
+    square,
+    whole,
+)
+from shc.figures import BLUE, GREY, NAMED, ORANGE, SERIES, Figure, figure_of, new_figure, signed, styled
+
+if TYPE_CHECKING:
+    from shc.centers import CenterStep
+
+
+@styled
+def similarity_vs_distance(
+    S: np.ndarray,
+    codes: np.ndarray,
+    min_distance: int,
+    groups: np.ndarray | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Every pair of classes: similarity against the Hamming distance of its centers, the ideal, and the least allowed.
+
+    The ideal is D = K(1 − s)/2, which `f` is zero for; `min_distance` in bits.
+    """
+    S = square(S)
+    check_rows(codes, S)
+    bits, pairs = np.shape(codes)[1], np.triu_indices(len(S), 1)
+    similarity, distance = S[pairs], hamming.distance(codes, codes)[pairs]
+    rho = rank_correlation(S, center_similarity(codes))
+    told = "" if np.isnan(rho) else f": rank correlation {signed(-rho)}"
+    alt = f"Class pairs: similarity against Hamming distance of the centers, with the ideal line{told}"
+    figure, axes = figure_of(ax, 8, 4.8, alt)
+    ideal = np.array([-1.0, 1.0])
+    axes.plot(ideal, bits * (1 - ideal) / 2, color="black", lw=1.2, label="ideal: D = K(1 − s)/2")
+    axes.axhspan(0, min_distance - 0.5, color=ORANGE, alpha=0.15, lw=0)
+    axes.axhline(min_distance - 0.5, color=ORANGE, lw=1.8, ls="--", label=f"closer than {min_distance} bits: forbidden")
+    # whole distances hide each other: spread the dots a little, always the same way
+    jitter = np.random.default_rng(0).uniform(-0.3, 0.3, len(distance))
+    same = np.zeros(len(distance), bool) if groups is None else (whole(groups)[:, None] == whole(groups))[pairs]
+    other = "class pair" if groups is None else "pair of different super-classes"
+    axes.scatter(similarity[~same], (distance + jitter)[~same], s=6, color=GREY, alpha=0.5, lw=0, label=other)
+    if same.any():
+        kind: dict[str, Any] = dict(s=24, color=BLUE, marker="^", lw=0.4, ec="white", label="pair inside one")
+        axes.scatter(similarity[same], (distance + jitter)[same], **kind)
+    low, high = similarity.min(initial=1), similarity.max(initial=-1)
+    axes.set_xlim(max(-1.05, low - 0.05), min(1.05, high + 0.05) if high > low else 1.05)
+    axes.set_ylim(0, max(distance.max(initial=0), bits * (1 - low) / 2) + 1.5)
+    axes.set(xlabel="class similarity s", ylabel="Hamming distance (bits)")
+    axes.set_title(f"Do similar classes get close centers? {told.removeprefix(': ').capitalize()}".rstrip())
+    axes.legend(loc="best", markerscale=1.6)
+    return figure
+
+
+@styled
+def distance_histogram(
+    codes: np.ndarray,
+    min_distance: int,
+    reference: Mapping[str, np.ndarray] | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """How many pairs of centers [C, K] stand at each Hamming distance; `reference` adds other center sets as outlines.
+
+    Lines show the minimum distance asked for, K/2 (the mean of random codes) and the Plotkin limit: C codes of K bits
+    are on average at most K⌊C/2⌋⌈C/2⌉ / binom(C, 2) apart, so no set has a larger smallest distance.
+    """
+    histogram, smallest = hamming.pair_histogram(codes), hamming.minimum_distance(codes)
+    classes, bits = np.shape(codes)
+    alt = f"Histogram of the Hamming distances between {classes} hash centers; the closest are {smallest} bits apart"
+    figure, axes = figure_of(ax, 8, 3.8, alt)
+    draw_distances(axes, histogram, min_distance)
+    for i, (name, other) in enumerate((reference or {}).items()):
+        counts = hamming.pair_histogram(other)
+        line = ("-", "-.", (0, (1, 1)))[i % 3]
+        axes.stairs(counts, np.arange(len(counts) + 1) - 0.5, color=SERIES[2 + i % 4], ls=line, lw=1.8, label=name)
+    axes.axvline(bits / 2, color="black", lw=1.2, ls=":", label=f"K/2 = {bits / 2:g}: mean of random codes")
+    if classes > 2:
+        limit = bits * (classes // 2) * (classes - classes // 2) // (classes * (classes - 1) // 2)
+        axes.axvline(limit + 0.5, color="black", lw=1.2, ls="-.", label=f"Plotkin: no set keeps more than {limit}")
+    found: list[int] = [
+        int(d) for c in (codes, *(reference or {}).values()) for d in np.flatnonzero(hamming.pair_histogram(c))
+    ]
+    axes.set_xlim(max(-1, min([*found, min_distance]) - 2), min(bits + 1, max([*found, bits // 2 + 1]) + 2))
+    axes.set_title(f"The closest two centers differ in {smallest} bits, {min_distance} were asked for")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def draw_distances(axes: Axes, histogram: np.ndarray, min_distance: int) -> Any:
+    """Bars of a histogram [K+1] of distances and the line of the minimum; returns the bars. See `color_distances`."""
+    bars = axes.bar(np.arange(len(histogram)), histogram, width=0.9, color=BLUE, edgecolor="white", lw=0)
+    color_distances(bars, min_distance)
+    axes.axvline(min_distance - 0.5, color="black", lw=1.6, ls="--", label=f"minimum distance {min_distance}")
+    axes.set(xlabel="Hamming distance (bits)", ylabel="pairs of classes")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return bars
+
+
+def color_distances(bars: Any, min_distance: int) -> None:
+    """Mark the bars of pairs closer than `min_distance` bits by colour and hatching."""
+    for distance, bar in enumerate(bars):
+        bar.set(color=ORANGE if distance < min_distance else BLUE, hatch="///" if distance < min_distance else "")
+        bar.set_edgecolor("black" if distance < min_distance else "white")
+
+
+@styled
+def centers_map(
+    codes: np.ndarray,
+    groups: np.ndarray | None = None,
+    group_names: Sequence[str] | None = None,
+    order: np.ndarray | None = None,
+    names: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Centers [C, K] as a table of bits: one row per class (in `order`), one column per bit, similar bits together."""
+    codes = hamming.as_codes(codes)
+    order = checked_order(codes, np.arange(len(codes)) if order is None else order)
+    columns = dendrogram_order(np.abs(center_similarity(codes.T)))
+    alt = f"{len(codes)} hash centers of {codes.shape[1]} bits as rows of light (+1) and dark (−1) cells"
+    figure, axes = figure_of(ax, 8, 5.2 if len(codes) > NAMED else 1.4 + 0.22 * len(codes), alt)
+    axes.imshow(codes[order][:, columns], aspect="auto", vmin=-1.4, vmax=1.4)
+    mark_classes(axes, order, names, groups, group_names, columns=False)
+    axes.set_xlabel(f"{codes.shape[1]} bits, similar ones side by side (light: +1, dark: −1)")
+    axes.set_title("Hash centers: related classes share bits" if groups is not None else "Hash centers")
+    return figure
+
+
+@styled
+def film_strip(
+    history: "Sequence[CenterStep]", S: np.ndarray, order: np.ndarray | None = None, frames: int = 6
+) -> Figure:
+    """HᵀH/K along an optimization, with loss and smallest distance, and S at the end; ✗ marks sets that break d."""
+    S = square(S)
+    order = checked_order(S, order)
+    if not len(history):
+        raise ValueError("the history has no steps to show; collect the records that optimize_centers yields")
+    chosen = [history[i] for i in np.unique(np.linspace(0, len(history) - 1, frames).round().astype(int))]
+    alt = f"{len(chosen)} heat maps of the centers' similarity along the optimization, and the similarity asked for"
+    figure, axes = new_figure(11.5, 2.6, alt=alt, ncols=len(chosen) + 1, squeeze=False)
+    for ax, step in zip(axes[0], chosen, strict=False):
+        ax.imshow(center_similarity(step.codes)[np.ix_(order, order)], vmin=-1, vmax=1)
+        ax.set_title(f"step {step.step}", fontsize=10)
+        kept = "✓" if step.feasible else "✗ too close"
+        ax.set_xlabel(f"f = {step.loss:.4f}\nmin {step.min_distance} bits {kept}", fontsize=9)
+        if not step.feasible:
+            ax.spines[:].set(visible=True, color=ORANGE, linewidth=3, linestyle="--")
+    axes[0, -1].imshow(S[np.ix_(order, order)], vmin=-1, vmax=1)
+    axes[0, -1].set_title("asked for: S", fontsize=10)
+    for ax in axes[0]:
+        ax.set(xticks=[], yticks=[])
+    return figure
