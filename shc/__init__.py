@@ -8,9 +8,9 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 _MODULES = (
-    "bounds", "centers", "config", "constructions", "controls", "datasets", "hamming", "hierarchy", "histograms", "live", "methods",
-    "metrics", "models", "pipeline", "plots", "ranking", "refresh", "report", "runs", "similarity", "stages",
-    "training", "widgets",
+    "bounds", "centers", "charts", "config", "constructions", "controls", "datasets", "hamming", "hierarchy",
+    "histograms", "live", "methods", "metrics", "models", "parameters", "pictures", "pipeline", "plots",
+    "ranking", "refresh", "report", "runs", "similarity", "stages", "training", "widgets",
 )  # fmt: skip
 
 
