@@ -98,7 +98,7 @@ def numbers(records: Path) -> str:
         f"`make run` on {made['device']} took {made['minutes']} minutes after installation (torch {made['torch']}, "
         f"{made['date']}, seed 0). Classifier: top-1 {results['top1']['query_seen']:.3f} on seen drawings, "
         f"{results['top1']['query']:.3f} on the unseen family. "
-        f"{results['summary'][0].upper()}{results['summary'][1:]}.",
+        f"Its last line: {results['summary']}.",
         "",
     ]
     headline = json.loads((records / "headline.json").read_text(encoding="utf-8"))
