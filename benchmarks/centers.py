@@ -1,6 +1,6 @@
 """How good are the centers, and how long do they take? shc's solver, the published one and the lower bound.
 
-    python benchmarks/centers.py                        # nine instances, about two minutes on one core
+    python benchmarks/centers.py                        # nine instances, about a minute on one core
     python benchmarks/centers.py --classes 100 --record ""    # three of them, nothing written
 
 An instance is a class similarity like those that stage 1 yields: prototypes in a two-level hierarchy, noisy samples,

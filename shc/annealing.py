@@ -1,7 +1,7 @@
 """Simulated annealing and descent over sets of centers: the optimizer behind `shc.centers`.
 
 On the way a rising penalty lets sets break the minimum distance; what is kept as best never does. The compiled moves
-are in `shc.moves`; this module chooses temperatures, repairs and polishes.
+are in `shc.moves` (imported where used: numba takes a moment); this module chooses temperatures, repairs, polishes.
 """
 
 import itertools
@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shc import moves
 from shc.hamming import distance
 
 # Found by trial on the instances of benchmarks/centers.py; energies are in squared bits times the mean weight.
@@ -124,6 +123,8 @@ def anneal(
     A sweep is as many proposals as there are free bits. `warm` starts cold enough to stay near `start`. Stages are
     "anneal" (`records` times) and "descend"; the last set is a local optimum that keeps the distance, if one was found.
     """
+    from shc import moves
+
     bits, inner, quad, lin = problem.arrays(start, np.float32)
     if not len(problem.free):
         return
@@ -151,6 +152,8 @@ def descend(problem: Problem, codes: np.ndarray, state: np.ndarray) -> Iterator[
     Violations are removed first. The final set is checked: a whole pass found no move. Above PATIENT classes, where
     exchanges cost most of the time, they are left out after some passes.
     """
+    from shc import moves
+
     if not problem.measure(codes).feasible:
         repaired = _feasible_neighbor(problem, codes)
         if repaired is None:
@@ -201,6 +204,8 @@ def repair(
 
     Anneals the violations alone, from the temperature `heat`; `pairs` is the share of pairs of flips in one center.
     """
+    from shc import moves
+
     classes, bits = codes.shape
     problem = Problem.of(np.eye(classes), bits, min_distance, weights=np.zeros((classes, classes)), free=free)
     if problem.measure(codes).feasible:
@@ -219,6 +224,8 @@ def repair(
 
 def _feasible_neighbor(problem: Problem, codes: np.ndarray) -> np.ndarray | None:
     """A set near codes [C, K] that keeps the distance, by descent under a heavy penalty; None if stuck."""
+    from shc import moves
+
     bits, inner, quad, lin = problem.arrays(codes, np.float32)
     cap, tolerance = np.float32(problem.cap), np.float32(0.01 * problem.scale)
     for penalty in (HARD, 100 * HARD):

@@ -50,6 +50,7 @@ def dual_bound(S: np.ndarray, bits: int, min_distance: int, iterations: int = 30
     """
     from scipy.linalg import eigh
     from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits
 
     classes = len(S)
     cap = 1 - 2 * min_distance / bits
@@ -75,12 +76,14 @@ def dual_bound(S: np.ndarray, bits: int, min_distance: int, iterations: int = 30
         return -dual, -slope
 
     first = np.concatenate([np.zeros(classes), np.maximum(S[upper] - cap, 0)])
-    minimize(
-        negative_dual,
-        first,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(None, None)] * classes + [(0, None)] * len(upper[0]),
-        options={"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 20},
-    )
+    # one BLAS thread: on matrices this small several only wait for each other
+    with threadpool_limits(1):
+        minimize(
+            negative_dual,
+            first,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(None, None)] * classes + [(0, None)] * len(upper[0]),
+            options={"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 20},
+        )
     return best / classes**2

@@ -98,14 +98,19 @@ def optimize_centers(
 ) -> Iterator[CenterStep]:
     """Optimize hash centers for a class similarity S [C, C] and yield a CenterStep now and then.
 
-    min_distance: "rule" (the paper's d; if no such set is found, the next smaller), a whole number (kept, or
-    ValueError) or "max" (the largest for which a set is found). solver: "shc" (annealing), "paper" (its augmented
-    Lagrangian to the letter, which may break d), "paper-code" (with its authors' two changes, which keep d). balance:
-    weight μ of the bit-balance term μ/C² (‖Σh‖² − KC); none by default, the paper's .625 inside the published solvers,
-    whose records show the plain loss. weights [C, C]: per pair, symmetric, at least 0. start [C, K]: codes to begin at.
-    fixed = (indices [F], codes [F, K]): classes whose centers stay. sweeps: proposals per bit and restart; by default
-    enough to come near the best known sets. records: steps yielded while annealing. Stop whenever you like: the last
-    record's `best_codes` keep the distance. The same seed gives the same steps, their `seconds` apart.
+    - `min_distance`: "rule" (the paper's d; if no such set is found, the next smaller), a whole number (kept, or
+      ValueError) or "max" (the largest for which a set is found).
+    - `solver`: "shc" (annealing), "paper" (its augmented Lagrangian to the letter, which may break d), "paper-code"
+      (with its authors' two changes, which keep d).
+    - `balance`: weight μ of the bit-balance term μ/C² (‖Σh‖² − KC); none by default, the paper's .625 inside the
+      published solvers, whose records show the plain loss.
+    - `weights` [C, C]: of the pairs, symmetric, at least 0.
+    - `start` [C, K]: codes to begin at. `fixed` = (indices [F], codes [F, K]): classes whose centers stay.
+    - `sweeps`: proposals per bit and restart; by default enough to come near the best known sets.
+    - `records`: steps yielded while annealing, all restarts together.
+
+    Stop whenever you like: the last record's `best_codes` keep the distance. The same seed gives the same steps, their
+    `seconds` apart (the first run on a machine also compiles, which takes some).
 
     Raises ValueError, at the call, for a request that makes no sense or whose distance cannot be reached.
 

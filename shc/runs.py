@@ -271,14 +271,14 @@ def atomic_write(file: Path, write: Callable[[Path], Any]) -> None:
 def write_arrays(file: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
     """Write arrays with their metadata as safetensors or npz, by the file's suffix."""
     text = json.dumps(meta, sort_keys=True)
+    contiguous = {k: np.asarray(v, order="C") for k, v in arrays.items()}
+    checksum = digest(contiguous, text)
     if file.suffix == ".safetensors":
         from safetensors.numpy import save_file
 
-        contiguous = {k: np.asarray(v, order="C") for k, v in arrays.items()}
-        header = {"shc": text, "sha256": digest(contiguous, text)}
-        atomic_write(file, lambda f: save_file(contiguous, f, metadata=header))
+        atomic_write(file, lambda f: save_file(contiguous, f, metadata={"shc": text, "sha256": checksum}))
     else:
-        packed: dict[str, Any] = {"__meta__": np.array(text), **arrays}
+        packed: dict[str, Any] = {"__meta__": np.array(text), "__sha256__": np.array(checksum), **contiguous}
 
         def write(target: Path) -> None:
             with open(target, "wb") as stream:
@@ -296,12 +296,12 @@ def read_arrays(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             with safe_open(file, framework="numpy") as stream:
                 header = stream.metadata()
                 arrays = {k: stream.get_tensor(k) for k in stream.keys()}
-            intact = header.get("sha256") in (None, digest(arrays, header["shc"]))  # npz has its own checksums
-            meta = json.loads(header["shc"])
+            text, checksum = header["shc"], header["sha256"]
         else:
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {k: archive[k] for k in archive.files}
-            intact, meta = True, json.loads(str(arrays.pop("__meta__")))
+            text, checksum = str(arrays.pop("__meta__")), str(arrays.pop("__sha256__"))
+        intact, meta = checksum == digest(arrays, text), json.loads(text)
     except Exception as error:  # zip, zlib, NumPy's header, JSON and safetensors: each has its own errors
         raise damaged(file, type(error).__name__) from error
     if not intact or not isinstance(meta, dict):
@@ -336,7 +336,7 @@ def digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
     for name in sorted(arrays):
         array = arrays[name]
         whole.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        whole.update(np.ascontiguousarray(array).data)
+        whole.update(array.tobytes())
     return whole.hexdigest()
 
 

@@ -2,6 +2,8 @@ import dataclasses
 import doctest
 import itertools
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,12 @@ def same_steps(a, b):
 
 def test_examples():
     assert doctest.testmod(centers).failed == 0
+
+
+def test_importing_is_cheap():
+    heavy = "{'numba', 'scipy', 'torch', 'matplotlib'} & set(sys.modules)"
+    code = f"import sys, shc.centers, shc.bounds, shc.constructions; print({heavy})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
 
 
 def test_loss_is_the_mean_over_all_entries():

@@ -163,7 +163,7 @@ def test_the_readme_gets_numbers_and_pictures(project):
     assert readme.startswith("# Title\n\n<!-- numbers: written by a machine -->\n") and "old" not in readme
     assert readme.endswith("\n<!-- end of numbers -->\n\n## Next\n")
     assert "7.5 minutes" in readme and "0.900 on seen drawings, 0.500 on the unseen family" in readme
-    assert "MAP .41 against .31." in readme
+    assert "Its last line: mAP .41 against .31." in readme
     assert "| **semantic (SHC)** | 0.0200 | 0.410 (0.400 / 0.420) | 0.500 | 0.800 |  |" in readme
     assert "| random | 0.1000 | 0.310 (0.300 / 0.320) | 0.200 | 0.800 | × 1.32 (+0.100, +0.050 to +0.150) |" in readme
     record = json.loads((project / "benchmarks" / "quickstart.json").read_text())
