@@ -127,6 +127,16 @@ def numbers(records: Path) -> str:
         "",
         "In brackets: each seed; the difference of mAP@ALL with its 95 % interval, bootstrapped over drawings.",
     ]
+    if (records / "recovery.json").exists():
+        found = json.loads((records / "recovery.json").read_text(encoding="utf-8"))
+        recovery = found["recovery"]["predicted"]
+        lines += [
+            "",
+            f"On `shapes`, whose exact class similarity is known (`python benchmarks/recovery.py`, {found['device']}, "
+            f"{found['date']}, seed {found['seed']}): the classifier's S ranks pairs of the same super-class above others "
+            f"with AUC {recovery['auc']:.3f}; Spearman's correlation with the exact similarity is "
+            f"{recovery['spearman']:.3f}; the classifier's top-1 is {found['top1']['query']:.3f}.",
+        ]
     return "\n".join(lines)
 
 
