@@ -133,8 +133,8 @@ def numbers(records: Path) -> str:
         lines += [
             "",
             f"On `shapes`, whose exact class similarity is known (`python benchmarks/recovery.py`, {found['device']}, "
-            f"{found['date']}, seed {found['seed']}): the classifier's S ranks pairs of the same super-class above others "
-            f"with AUC {recovery['auc']:.3f}; Spearman's correlation with the exact similarity is "
+            f"{found['date']}, seed {found['seed']}): the classifier's S ranks pairs of the same super-class above "
+            f"others with AUC {recovery['auc']:.3f}; Spearman's correlation with the exact similarity is "
             f"{recovery['spearman']:.3f}; the classifier's top-1 is {found['top1']['query']:.3f}.",
         ]
     return "\n".join(lines)
