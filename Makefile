@@ -21,7 +21,7 @@ run: $(STAMP)
 	$(BIN)/shc run
 
 quick: $(STAMP)
-	$(BIN)/shc run --quick
+	$(BIN)/shc run --quick --name quick
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab notebooks

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from shc import hamming
+from shc import constructions, hamming
 from shc.class_plots import (
     center_similarity,
     check_rows,
@@ -77,8 +77,8 @@ def distance_histogram(
 ) -> Figure:
     """How many pairs of centers [C, K] stand at each Hamming distance; `reference` adds other center sets as outlines.
 
-    Lines show the minimum distance asked for, K/2 (the mean of random codes) and the Plotkin limit: C codes of K bits
-    are on average at most K⌊C/2⌋⌈C/2⌉ / binom(C, 2) apart, so no set has a larger smallest distance.
+    Lines show the minimum distance asked for, K/2 (the mean of random codes) and the largest distance that any set can
+    keep (`constructions.max_distance_limits`).
     """
     histogram, smallest = hamming.pair_histogram(codes), hamming.minimum_distance(codes)
     classes, bits = np.shape(codes)
@@ -90,9 +90,10 @@ def distance_histogram(
         line = ("-", "-.", (0, (1, 1)))[i % 3]
         axes.stairs(counts, np.arange(len(counts) + 1) - 0.5, color=SERIES[2 + i % 4], ls=line, lw=1.8, label=name)
     axes.axvline(bits / 2, color="black", lw=1.2, ls=":", label=f"K/2 = {bits / 2:g}: mean of random codes")
-    if classes > 2:
-        limit = bits * (classes // 2) * (classes - classes // 2) // (classes * (classes - 1) // 2)
-        axes.axvline(limit + 0.5, color="black", lw=1.2, ls="-.", label=f"Plotkin: no set keeps more than {limit}")
+    if 2 < classes <= 2**bits:
+        limits = constructions.max_distance_limits(bits, classes)
+        told = f"{limits.name}: no set keeps more than {limits.largest}"
+        axes.axvline(limits.largest + 0.5, color="black", lw=1.2, ls="-.", label=told)
     found: list[int] = [
         int(d) for c in (codes, *(reference or {}).values()) for d in np.flatnonzero(hamming.pair_histogram(c))
     ]
