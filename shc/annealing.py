@@ -7,20 +7,26 @@ are in `shc.moves` (imported where used: numba takes a moment); this module choo
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from shc.hamming import distance
+from shc.hamming import minimum_distance, pack
+
+if TYPE_CHECKING:
+    from shc.moves import Arrays
 
 # Found by trial on the instances of benchmarks/centers.py; energies are in squared bits times the mean weight.
-HEAT, COOL = 4.0, 1.5  # first and last temperature, times √C
-SOFT, HARD = 0.3, 200.0  # first and last penalty per squared excess of an inner product
-SHARES = np.array([0.2, 0.7])  # flips, pairs of flips in one center; the rest are exchanges
+HEAT, COOL = 4.0, 2.0  # first and last temperature, times √C
+SOFT, HARD = 0.01, 20.0  # first and last penalty per squared excess of an inner product, times √C
+BOOST = 4.0  # factor on the penalty in each extra round that a set needs to keep the distance; at most ROUNDS
+ROUNDS = 6
+EXCHANGES, TWINS = 4, 0.02  # exchanges tried per visit to a center; share of visits that flip one bit in two centers
 WARM = 0.5  # part of the schedule that a warm start skips
 LOOK = 5  # every so many records, look for a set nearby that keeps the distance
-PATIENT = 400  # classes; see `descend`
-TOLERANCE = 1e-6  # gains below are rounding
+PATIENT, IMPATIENT = 400, 2000  # classes; see `descend`
+PRECISE = 3000  # classes; above, the descent computes in float32, half the memory
+TOLERANCE = {np.float64: 1e-6, np.float32: 1.0}  # smaller gains are rounding
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Problem:
     similarity: np.ndarray  # [C, C]
     bits: int
     min_distance: int
-    weights: np.ndarray  # [C, C]
+    weights: np.ndarray  # [C, C], or [1, 1] where all pairs weigh the same
     balance: float
     free: np.ndarray  # int64 [F], the classes whose centers may change
 
@@ -45,14 +51,17 @@ class Problem:
         free: np.ndarray | None = None,
     ) -> "Problem":
         """A problem with plain defaults: all pairs weigh 1, no balance term, every center may change."""
-        classes = len(similarity)
+        if weights is None:
+            weights = np.ones((1, 1))
+        elif weights.min() == weights.max():
+            weights = weights[:1, :1]
         return cls(
             similarity=similarity,
             bits=bits,
             min_distance=min_distance,
-            weights=np.ones((classes, classes)) if weights is None else weights,
+            weights=weights,
             balance=balance,
-            free=np.arange(classes) if free is None else np.asarray(free, dtype=np.int64),
+            free=np.arange(len(similarity)) if free is None else np.asarray(free, dtype=np.int64),
         )
 
     @property
@@ -62,34 +71,43 @@ class Problem:
 
     @property
     def scale(self) -> float:
-        """Mean weight of a pair; temperatures and penalties grow with it."""
+        """Mean weight of a pair."""
         return float(self.weights.mean()) or 1.0
+
+    @property
+    def unit(self) -> float:
+        """Temperatures and penalties are multiples of this: a move changes C terms of random sign."""
+        return self.scale * len(self.similarity) ** 0.5
 
     def measure(self, codes: np.ndarray) -> "Measure":
         """Loss (without any penalty) and distances of codes [C, K]."""
+        from shc import moves
+
         classes = len(codes)
-        distances = distance(codes, codes)  # [C, C]
-        inner = self.bits - 2 * distances
-        value = float((self.weights * (self.similarity - inner / self.bits) ** 2).mean())
+        histogram = np.zeros(self.bits + 1, dtype=np.int64)
+        value = moves.residual(self.similarity, pack(codes), self.bits, self.weights, histogram) / classes**2
         if self.balance:
-            value += self.balance * float(inner.sum() - classes * self.bits) / classes**2
-        histogram = np.bincount(distances[np.triu_indices(classes, 1)], minlength=self.bits + 1)
+            column = codes.sum(axis=0, dtype=np.int64)
+            value += self.balance * float(column @ column - classes * self.bits) / classes**2
         smallest = int(histogram.nonzero()[0][0]) if classes > 1 else self.bits
         return Measure(value, smallest, smallest >= self.min_distance, histogram)
 
-    def arrays(self, codes: np.ndarray, dtype: type) -> tuple[np.ndarray, ...]:
-        """bits [K, C], inner, quad and lin [C, C] as `shc.moves` wants them.
+    def arrays(self, codes: np.ndarray, dtype: type) -> "Arrays":
+        """What `shc.moves` works on; times C²K²/2 the loss is, up to a constant, Σ_{i<j} quad g² − 2 lin g."""
+        from shc.moves import Arrays
 
-        Times C²K²/2 the objective is, up to a constant, Σ_{i<j} quad g² − 2 lin g.
-        """
-        quad = self.weights.copy()
-        lin = quad * self.similarity * self.bits - self.balance * self.bits**2 / 2
-        np.fill_diagonal(quad, 0.0)
+        quad: np.ndarray = self.weights.astype(dtype)
+        lin: np.ndarray = self.similarity.astype(dtype)
+        lin *= quad
+        lin *= self.bits
+        lin -= self.balance * self.bits**2 / 2
         np.fill_diagonal(lin, 0.0)
-        bits: np.ndarray = np.ascontiguousarray(codes.T, dtype=dtype)
-        inner: np.ndarray = (self.bits - 2 * distance(codes, codes)).astype(dtype)
+        if quad.size > 1:
+            np.fill_diagonal(quad, 0.0)
+        rows: np.ndarray = codes.astype(dtype)
+        inner = rows @ rows.T  # whole numbers, exact
         np.fill_diagonal(inner, -self.bits)
-        return bits, inner, quad.astype(dtype), lin.astype(dtype)
+        return Arrays(rows, np.ascontiguousarray(rows.T), inner, rows.T @ rows, quad, lin, self.free)
 
 
 class Measure(NamedTuple):
@@ -102,12 +120,16 @@ class Measure(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """A solver's current set `codes` [C, K], and a set near it that keeps the minimum distance, if there is one."""
+    """A solver's current set `codes` [C, K], and a set near it that keeps the minimum distance, if there is one.
+
+    `optimal`: no flip, pair of flips in one center or (see `descend`) exchange of two centers improves `found`.
+    """
 
     stage: str
     temperature: float
     codes: np.ndarray
     found: np.ndarray | None
+    optimal: bool = False
 
 
 def state_of(*seeds: int) -> np.ndarray:
@@ -120,37 +142,46 @@ def anneal(
 ) -> Iterator[Progress]:
     """Anneal from `start` [C, K], then descend; yield Progress.
 
-    A sweep is as many proposals as there are free bits. `warm` starts cold enough to stay near `start`. Stages are
-    "anneal" (`records` times) and "descend"; the last set is a local optimum that keeps the distance, if one was found.
+    A sweep is as many visits as there are free centers. `warm` starts cold enough to stay near `start`. Stages are
+    "anneal" (at most `records` times) and "descend"; the last set is a local optimum that keeps the distance, if one
+    was found.
     """
     from shc import moves
 
-    bits, inner, quad, lin = problem.arrays(start, np.float32)
     if not len(problem.free):
         return
-    unit = problem.scale * np.sqrt(len(start))
-    records = max(1, min(records, sweeps))
-    proposals = -(-sweeps * problem.bits * len(problem.free) // records)
+    a = problem.arrays(start, np.float32)
+    visits = sweeps * len(problem.free)
+    records = max(1, min(records, visits))
     parts = np.linspace(WARM if warm else 0.0, 1.0, records + 1)
-    temperature = HEAT * unit * (COOL / HEAT) ** parts
-    penalty = SOFT * problem.scale * (HARD / SOFT) ** np.sqrt(parts)
-    codes = start
+    temperature = HEAT * problem.unit * (COOL / HEAT) ** parts
+    penalty = SOFT * problem.unit * (HARD / SOFT) ** np.sqrt(parts)
+    ends = np.linspace(0, visits, records + 1).round().astype(int)
+    cap, codes = np.float32(problem.cap), start
     for r in range(records):
         moves.anneal(
-            bits, inner, quad, lin, np.float32(problem.cap), problem.free, SHARES, proposals,
+            a, cap, EXCHANGES, TWINS, ends[r + 1] - ends[r],
             temperature[r], temperature[r + 1], penalty[r], penalty[r + 1], False, state,
         )  # fmt: skip
-        codes = _codes(bits)
+        codes = _codes(a)
         found = _feasible_neighbor(problem, codes) if r % LOOK == LOOK - 1 else None
         yield Progress("anneal", float(temperature[r + 1]), codes, found)
+    cold, strength = temperature[-1], penalty[-1]
+    for _ in range(ROUNDS):
+        if moves.violations(a.inner, cap) == 0:
+            break
+        moves.anneal(a, cap, EXCHANGES, TWINS, -(-visits // 20), cold, cold, strength, BOOST * strength, False, state)
+        strength *= BOOST
+        codes = _codes(a)
+        yield Progress("anneal", float(cold), codes, None)
     yield from descend(problem, codes, state)
 
 
 def descend(problem: Problem, codes: np.ndarray, state: np.ndarray) -> Iterator[Progress]:
     """Improve codes [C, K] until no flip, pair of flips in one center or exchange helps; yields like `anneal`.
 
-    Violations are removed first. The final set is checked: a whole pass found no move. Above PATIENT classes, where
-    exchanges cost most of the time, they are left out after some passes.
+    Violations are removed first. The final set is checked: a whole pass found no move. Exchanges cost most of the time
+    where there are many classes: above PATIENT they are left out after some passes, above IMPATIENT in all.
     """
     from shc import moves
 
@@ -162,20 +193,13 @@ def descend(problem: Problem, codes: np.ndarray, state: np.ndarray) -> Iterator[
             yield Progress("descend", 0.0, codes, None)
             return
         codes = repaired
-    bits, inner, quad, lin = problem.arrays(codes, np.float64)
-    uniform = problem.weights.min() == problem.weights.max()
+    dtype = np.float64 if len(codes) <= PRECISE else np.float32
+    a = problem.arrays(codes, dtype)
     for count in itertools.count():
-        if uniform:  # the cross term of two flips is the correlation of two bits over the classes
-            correlation = np.abs(np.einsum("ki,mi->km", bits, bits))
-            np.fill_diagonal(correlation, 0)
-            reach = 8 * problem.scale * (correlation.max() + 1)
-        else:
-            reach = 8 * quad.sum(axis=1).max()
-        exchanges = len(codes) <= PATIENT or count < 10
-        tolerance = TOLERANCE * problem.scale
-        taken = moves.polish(bits, inner, quad, lin, float(problem.cap), problem.free, reach, exchanges, tolerance)
-        codes = _codes(bits)
-        yield Progress("descend", 0.0, codes, codes)
+        exchanges = len(codes) <= PATIENT or (len(codes) <= IMPATIENT and count < 10)
+        taken = moves.polish(a, dtype(problem.cap), exchanges, dtype(TOLERANCE[dtype] * problem.scale))
+        codes = _codes(a)
+        yield Progress("descend", 0.0, codes, codes, optimal=not taken)
         if not taken:
             return
 
@@ -207,36 +231,33 @@ def repair(
     from shc import moves
 
     classes, bits = codes.shape
-    problem = Problem.of(np.eye(classes), bits, min_distance, weights=np.zeros((classes, classes)), free=free)
-    if problem.measure(codes).feasible:
+    nothing = np.zeros((1, 1))
+    problem = Problem.of(np.broadcast_to(nothing, (classes, classes)), bits, min_distance, weights=nothing, free=free)
+    if minimum_distance(codes) >= min_distance:
         return codes
     if not len(free):
         return None
-    columns, inner, quad, lin = problem.arrays(codes, np.float32)
-    shares = np.array([1 - pairs, pairs])
-    steps = sweeps * bits * len(free)
-    moves.anneal(
-        columns, inner, quad, lin, np.float32(problem.cap), free, shares, steps, heat, heat / 6, 1.0, 1.0, True, state
-    )
-    found = _codes(columns)
-    return found if problem.measure(found).feasible else None
+    a = problem.arrays(codes, np.float32)
+    visits = sweeps * len(free)
+    moves.anneal(a, np.float32(problem.cap), 0, 0.0, visits, heat, heat / 6, 1.0, 1.0, True, state)
+    found = _codes(a)
+    return found if minimum_distance(found) >= min_distance else None
 
 
 def _feasible_neighbor(problem: Problem, codes: np.ndarray) -> np.ndarray | None:
     """A set near codes [C, K] that keeps the distance, by descent under a heavy penalty; None if stuck."""
     from shc import moves
 
-    bits, inner, quad, lin = problem.arrays(codes, np.float32)
+    a = problem.arrays(codes, np.float32)
     cap, tolerance = np.float32(problem.cap), np.float32(0.01 * problem.scale)
-    for penalty in (HARD, 100 * HARD):
+    for penalty in (HARD * problem.unit, 100 * HARD * problem.unit):
         for _ in range(10):
-            strength = np.float32(penalty * problem.scale)
-            if not moves.descend(bits, inner, quad, lin, cap, strength, problem.free, tolerance):
+            if not moves.descend(a, cap, np.float32(penalty), tolerance):
                 break
-        if moves.violations(inner, cap) == 0:
-            return _codes(bits)
+        if moves.violations(a.inner, cap) == 0:
+            return _codes(a)
     return None
 
 
-def _codes(bits: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(bits.T).astype(np.int8)
+def _codes(a: "Arrays") -> np.ndarray:
+    return a.codes.astype(np.int8)

@@ -5,9 +5,12 @@ least the minimum distance d apart (SHC, Chen et al. 2025). `optimize_centers` y
 plots; `solve` drains it. The search itself is in `shc.annealing`, the paper's solver in `shc.published`.
 """
 
+import itertools
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +19,7 @@ from shc.constructions import centers_at_distance, distance_only_centers, random
 from shc.hamming import as_codes, check_size, min_distance_rule, minimum_distance
 
 SOLVERS = ("shc", "paper", "paper-code")
+FEW, MANY = 32, 64  # for up to FEW classes MANY short runs beat a long one
 ROUNDING = 1e-5  # how far S may be from symmetric, or its diagonal from 1
 
 
@@ -25,8 +29,8 @@ class CenterStep:
 
     `loss` (weights and balance included), `min_distance` (bits), `feasible`, `histogram` (int64 [K+1], pairs at each
     distance) and `codes` (int8 [C, K]) describe the current set; `best_loss` and `best_codes` the best set so far that
-    keeps `required_distance`. `stage` is "start", "anneal", "round" (published solvers), "descend" or "done"; the codes
-    of "done" are the result.
+    keeps `required_distance`. `stage` is "start", "anneal", "restart" (one that ran in a process of its own), "round"
+    (published solvers), "descend" or "done"; the codes of "done" are the result. `local_optimum` as in CenterSet.
     """
 
     step: int
@@ -41,6 +45,7 @@ class CenterStep:
     seconds: float
     best_codes: np.ndarray
     required_distance: int
+    local_optimum: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,9 @@ class CenterSet:
 
     `min_distance` is the distance that the optimizer kept (bits), `requested_distance` the one asked for,
     `achieved_distance` the smallest that occurs. `feasible` (achieved ≥ min_distance) can be False only for
-    `solver="paper"`; `complete` is False if the optimizer was stopped. `bound` is a lower bound on the loss of any such
-    set, None if it was not computed.
+    `solver="paper"`; `complete` is False if the optimizer was stopped. `local_optimum`: it was checked that no flip
+    of a bit or of two bits of a center and, up to 400 classes, no exchange of two classes' centers keeps the distance
+    and lowers the loss. `bound` is a lower bound on the loss of any such set, None if it was not computed.
     """
 
     codes: np.ndarray
@@ -60,6 +66,7 @@ class CenterSet:
     achieved_distance: int
     feasible: bool
     complete: bool
+    local_optimum: bool
     bound: float | None
     seconds: float
     solver: str
@@ -93,7 +100,8 @@ def optimize_centers(
     start: np.ndarray | None = None,
     fixed: tuple[np.ndarray, np.ndarray] | None = None,
     sweeps: int | None = None,
-    restarts: int = 1,
+    restarts: int | None = None,
+    workers: int = 1,
     records: int = 100,
 ) -> Iterator[CenterStep]:
     """Optimize hash centers for a class similarity S [C, C] and yield a CenterStep now and then.
@@ -106,10 +114,13 @@ def optimize_centers(
       published solvers, whose records show the plain loss.
     - `weights` [C, C]: of the pairs, symmetric, at least 0.
     - `start` [C, K]: codes to begin at. `fixed` = (indices [F], codes [F, K]): classes whose centers stay.
-    - `sweeps`: proposals per bit and restart; by default enough to come near the best known sets.
-    - `records`: steps yielded while annealing, all restarts together.
+    - `sweeps`: visits to each center, per restart, in which all its bits and pairs of bits are tried; by default enough
+      to come near the best known sets.
+    - `restarts`: independent runs, of which the best counts; by default one, but 64 short ones for up to 32 classes if
+      `sweeps` is not given. `workers` processes share them (each starts in a second or two), with the same result.
+    - `records`: at most so many steps are yielded while annealing, all restarts together; fewer above 1,000 classes.
 
-    Stop whenever you like: the last record's `best_codes` keep the distance. The same seed gives the same steps, their
+    Stop or interrupt it whenever you like: the last record's `best_codes` keep the distance. The same seed gives the same steps, their
     `seconds` apart (the first run on a machine also compiles, which takes some).
 
     Raises ValueError, at the call, for a request that makes no sense or whose distance cannot be reached.
@@ -122,7 +133,8 @@ def optimize_centers(
     S = check_similarity(S)
     classes = len(S)
     check_size(bits, classes)
-    _check_options(solver, balance, {"seed": seed, "sweeps": sweeps, "restarts": restarts, "records": records})
+    counts = {"seed": seed, "sweeps": sweeps, "restarts": restarts, "workers": workers, "records": records}
+    _check_options(solver, balance, counts)
     checked_weights = None if weights is None else _check_weights(weights, classes)
     held = None if fixed is None else _check_fixed(fixed, classes, bits)
     begin = None if start is None else _check_start(start, classes, bits)
@@ -136,8 +148,11 @@ def optimize_centers(
     free = None if held is None else np.setdiff1d(np.arange(classes), held[0])
     if solver == "shc":
         problem = Problem.of(S, bits, distance, checked_weights, balance or 0.0, free)
+        if restarts is None:
+            restarts = MANY if classes <= FEW and sweeps is None else 1
         effort = default_sweeps(classes, bits) if sweeps is None else sweeps
-        rounds = _search(problem, feasible, begin, seed, effort, restarts, records)
+        records = min(records, max(10, 100_000 // classes))
+        rounds = _search(problem, feasible, begin, seed, effort, restarts, workers, records)
         return _records(problem, feasible, rounds, perf_counter() - began)
     from shc.published import BALANCE, augmented_lagrangian
 
@@ -182,12 +197,22 @@ def collect(
 ) -> CenterSet:
     """Turn the steps of `optimize_centers`, all of them or those up to an early stop, into a CenterSet.
 
-    ValueError if there are no steps.
+    An interrupt (Ctrl-C) ends it with a warning and the best set so far. ValueError if there are no steps.
 
     >>> collect(optimize_centers(np.eye(4), 8, sweeps=50)).complete
     True
     """
-    history = list(steps)
+    history: list[CenterStep] = []
+    try:
+        for step in steps:
+            history.append(step)
+    except KeyboardInterrupt:
+        if not history:
+            raise
+        best = history[-1].best_loss
+        warnings.warn(
+            f"interrupted after step {len(history) - 1}; the best set so far, f = {best:.4f}, is kept", stacklevel=2
+        )
     if not history:
         raise ValueError("no steps to collect; let optimize_centers run for at least one step")
     last = history[-1]
@@ -201,6 +226,7 @@ def collect(
         achieved_distance=minimum_distance(codes),
         feasible=last.feasible if complete else True,
         complete=complete,
+        local_optimum=last.local_optimum,
         bound=None,
         seconds=last.seconds,
         solver=solver,
@@ -210,8 +236,10 @@ def collect(
 
 
 def default_sweeps(classes: int, bits: int) -> int:
-    """Proposals per bit that bring centers near the best known sets; fewer where each proposal costs more."""
-    return int(np.clip(1_600_000 / classes * (32 / bits) ** 0.5, 500, 16_000))
+    """Visits to each center that bring the set near the best known ones: a second or two for 100 classes."""
+    visit = 1e-6 + 2e-10 * bits * classes + 1.4e-9 * bits**2  # seconds, measured
+    seconds = 1.2 * (classes / 100) ** 1.3
+    return 25 if classes <= FEW else int(np.clip(seconds / (classes * visit), 50, 10_000))
 
 
 def check_similarity(S: np.ndarray) -> np.ndarray:
@@ -222,20 +250,23 @@ def check_similarity(S: np.ndarray) -> np.ndarray:
     if not np.isfinite(S).all():
         i, j = np.argwhere(~np.isfinite(S))[0]
         raise ValueError(f"S[{i}, {j}] is {S[i, j]}; every similarity must be finite (a class without images?)")
-    gap = np.abs(S - S.T)
-    if gap.max() > ROUNDING:
-        i, j = np.unravel_index(gap.argmax(), gap.shape)
-        raise ValueError(
-            f"S is not symmetric: S[{i}, {j}] = {S[i, j]:.6g} but S[{j}, {i}] = {S[j, i]:.6g}; pass (S + S.T) / 2"
-        )
+    if not np.array_equal(S, S.T):
+        gap = np.abs(S - S.T)
+        if gap.max() > ROUNDING:
+            i, j = np.unravel_index(gap.argmax(), gap.shape)
+            raise ValueError(
+                f"S is not symmetric: S[{i}, {j}] = {S[i, j]:.6g} but S[{j}, {i}] = {S[j, i]:.6g}; pass (S + S.T) / 2"
+            )
+        S = (S + S.T) / 2
     off = np.abs(np.diag(S) - 1)
     if off.max() > ROUNDING:
         i = int(off.argmax())
         raise ValueError(
             f"S[{i}, {i}] = {S[i, i]:.6g}, but a class has similarity 1 to itself; set np.fill_diagonal(S, 1)"
         )
-    S = (S + S.T) / 2
-    np.fill_diagonal(S, 1.0)
+    if off.any():
+        S = S.copy()
+        np.fill_diagonal(S, 1.0)
     return S
 
 
@@ -246,22 +277,56 @@ def _search(
     seed: int,
     sweeps: int,
     restarts: int,
+    workers: int,
     records: int,
 ) -> Iterator[Progress]:
     """The package's own solver: annealing, `restarts` times, then a check that the best set is a local optimum."""
-    state = state_of(seed)
     best, best_loss = feasible, problem.measure(feasible).loss
-    for restart in range(restarts):
-        first = begin
-        if first is None:
-            # Not from `feasible`: an algebraic code's even distances would survive the highest temperature.
-            first = feasible.copy()
-            first[problem.free] = random_centers(problem.bits, len(feasible), 1000 * seed + restart)[problem.free]
-        for progress in anneal(problem, first, state, sweeps, -(-records // restarts), warm=begin is not None):
-            if progress.found is not None and (value := problem.measure(progress.found).loss) < best_loss:
-                best, best_loss = progress.found, value
+    runs = [
+        (problem, feasible, begin, seed, restart, sweeps, max(1, records // restarts)) for restart in range(restarts)
+    ]
+    if workers > 1 and restarts > 1:
+        from joblib import Parallel, delayed
+
+        steps = Parallel(n_jobs=min(workers, restarts), return_as="generator")(delayed(_best_of)(*run) for run in runs)
+    else:
+        steps = itertools.chain.from_iterable(_restart(*run) for run in runs)
+    for progress in steps:
+        if progress.found is not None and (value := problem.measure(progress.found).loss) < best_loss:
+            best, best_loss = progress.found, value
+        if restarts == 1 or progress.stage != "descend" or progress.optimal:
             yield progress
-    yield from descend(problem, best, state)
+    yield from descend(problem, best, state_of(seed))
+
+
+def _restart(
+    problem: Problem,
+    feasible: np.ndarray,
+    begin: np.ndarray | None,
+    seed: int,
+    restart: int,
+    sweeps: int,
+    records: int,
+) -> Iterator[Progress]:
+    """One annealing run, from `begin` or from random centers."""
+    first = begin
+    if first is None:
+        # Not from `feasible`: an algebraic code's even distances would survive the highest temperature.
+        first = feasible.copy()
+        first[problem.free] = random_centers(problem.bits, len(feasible), 1000 * seed + restart)[problem.free]
+    return anneal(problem, first, state_of(seed, restart), sweeps, records, warm=begin is not None)
+
+
+def _best_of(problem: Problem, *options: Any) -> Progress:
+    """The best set of one restart, for a process of its own."""
+    best = None
+    for progress in _restart(problem, *options):
+        if progress.found is not None:
+            value = problem.measure(progress.found).loss
+            if best is None or value < best[0]:
+                best = value, progress.found
+    codes = progress.codes if best is None else best[1]
+    return Progress("restart", 0.0, codes, None if best is None else codes)
 
 
 def _records(
@@ -276,6 +341,7 @@ def _records(
     now = problem.measure(start)
     best = result = start
     best_loss = result_loss = now.loss
+    optimal = False
 
     def record(stage: str, codes: np.ndarray, temperature: float = 0.0) -> CenterStep:
         nonlocal spent
@@ -293,6 +359,7 @@ def _records(
             seconds=spent,
             best_codes=best,
             required_distance=problem.min_distance,
+            local_optimum=stage == "done" and optimal,
         )
 
     yield record("start", start)
@@ -306,6 +373,7 @@ def _records(
             found = now if progress.found is progress.codes else problem.measure(progress.found)
             if found.loss < best_loss:
                 best, best_loss = progress.found, found.loss
+            optimal = progress.optimal and found.loss <= best_loss
         yield record(progress.stage, progress.codes, progress.temperature)
         resumed = perf_counter()
     step += 1

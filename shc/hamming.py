@@ -68,7 +68,7 @@ def minimum_distance(codes: np.ndarray) -> int:
     codes = as_codes(codes)
     if len(codes) < 2:
         return codes.shape[1]
-    return int(distance(codes, codes)[np.triu_indices(len(codes), 1)].min())
+    return int(pair_histogram(codes).nonzero()[0][0])
 
 
 def pair_histogram(codes: np.ndarray) -> np.ndarray:
@@ -78,8 +78,16 @@ def pair_histogram(codes: np.ndarray) -> np.ndarray:
     array([0, 2, 1])
     """
     codes = as_codes(codes)
-    pairs = distance(codes, codes)[np.triu_indices(len(codes), 1)]
-    return np.bincount(pairs, minlength=codes.shape[1] + 1)
+    counts = np.zeros(codes.shape[1] + 1, dtype=np.int64)
+    for first in range(0, len(codes), 1024):  # all pairs of 10,000 codes at once would need gigabytes
+        block = codes[first : first + 1024]
+        within = np.bincount(distance(block, block).ravel(), minlength=len(counts))
+        within[0] -= len(block)
+        counts += within // 2  # every pair was counted twice
+        later = codes[first + 1024 :]
+        if len(later):
+            counts += np.bincount(distance(block, later).ravel(), minlength=len(counts))
+    return counts
 
 
 def nearest(query_codes: np.ndarray, database_codes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

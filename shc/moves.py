@@ -1,16 +1,65 @@
-"""Numba kernels of the center optimizer: moves that are tried in O(C), on plain arrays.
+"""Numba kernels of the center optimizer: moves on plain arrays.
 
-A set of C centers is kept as `bits` [K, C] (±1, one row per bit) with its inner products `inner` [C, C]; both float so
-that the loops vectorize, both exact whole numbers. The objective is a sum over pairs of
-    cost_ij(g) = quad_ij g² − 2 lin_ij g,   g = h_iᵀh_j,
-which holds the weighted residual (S_ij − g/K)² and the bit-balance term (linear in g) up to a constant. A pair with
-g > cap is closer than allowed and costs penalty·(g − cap)² more. Diagonals: quad = lin = 0 and inner = −K, so that a
-center never meets itself. `free` lists the centers that may change. Random numbers come from `state` (uint64 [1],
-splitmix64), so a run depends on its seed alone.
+The objective is a sum over pairs of centers, up to a constant, of
+    quad_ij g² − 2 lin_ij g + penalty·max(g − cap, 0)²,   g = h_iᵀh_j,
+the weighted residual (S_ij − g/K)² with the bit-balance term (linear in g), and a charge on pairs closer than allowed.
+
+A visit to center i computes what each of its K flips changes, one matrix-vector product; two flips together need only
+the overlap of the two bits over all centers besides. So one visit tries all K(K + 1)/2 single flips and pairs of flips
+in a few vector instructions each, and looks at the distances (to the few partners near the cap) only for those that
+the rest of the objective would let pass. Random numbers come from `state` (uint64 [1], splitmix64), so a run depends on
+its seed alone.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+
+from shc.histogram_kernels import popcount
+
+LONGEST = 1024  # bits
+# Exponential random numbers, shuffled once: a change of up to temperature × one of them is accepted. Vector loops read
+# them from a random place on, which costs less than a logarithm each.
+_WAITS = np.random.default_rng(0).permutation(-np.log((np.arange(4096) + 0.5) / 4096)).astype(np.float32)
+_WAITS = np.concatenate([_WAITS, _WAITS[:LONGEST]])
+
+
+class Arrays(NamedTuple):
+    """A set of C centers of K bits and its objective; all of one float type, whole numbers exact.
+
+    `free` int64 [F] lists the centers that may change; `quad`, `lin` and it stay as they are.
+    """
+
+    codes: np.ndarray  # [C, K], ±1, one row per center
+    bits: np.ndarray  # [K, C], the same, one row per bit
+    inner: np.ndarray  # [C, C], h_iᵀh_j; diagonal −K, so that a center never meets itself
+    overlap: np.ndarray  # [K, K], Σ_i h_ik h_im
+    quad: np.ndarray  # [C, C], diagonal 0; or [1, 1] where all pairs weigh the same
+    lin: np.ndarray  # [C, C], diagonal 0
+    free: np.ndarray
+
+
+class Work(NamedTuple):
+    """Scratch space of a visit, and the partners that it could bring too close."""
+
+    row: np.ndarray  # [C]
+    vectors: np.ndarray  # [6, K]
+    partners: np.ndarray  # int64 [C + 4], near ones first
+    over: np.ndarray  # [C + 4], by how much their inner product with the center exceeds the cap (maybe < 0)
+    agree: np.ndarray  # [C + 4, K], ±1: on which bits they agree with the center
+    chosen: np.ndarray  # int64 [C + 4]
+    weight: np.ndarray  # [C + 4]
+
+
+@njit(cache=True)
+def _work(bits):
+    length, classes = bits.shape
+    number = bits.dtype.type
+    vectors, agree = np.empty((6, length), number), np.empty((classes + 4, length), number)
+    over, weight = np.empty(classes + 4, number), np.empty(classes + 4, number)
+    partners, chosen = np.empty(classes + 4, np.int64), np.empty(classes + 4, np.int64)
+    return Work(np.empty(classes, number), vectors, partners, over, agree, chosen, weight)
 
 
 @njit(cache=True)
@@ -33,62 +82,165 @@ def _uniform(state):  # float64 in (0, 1)
 
 
 @njit(cache=True, fastmath=True)
-def flip_change(bits, inner, quad, lin, cap, penalty, i, k):
-    """Change of the objective when bit k of center i flips."""
-    two = bits.dtype.type(2)
-    h = two * bits[k, i]
-    total = bits.dtype.type(0)
-    zero = total
-    for j in range(bits.shape[1]):
-        s = h * bits[k, j]  # what inner[i, j] loses
-        g = inner[i, j]
-        over = max(g - cap, zero)
-        after = max(g - s - cap, zero)
-        total += s * (quad[i, j] * (s - two * g) + two * lin[i, j]) + penalty * (after * after - over * over)
-    return total
+def flip_changes(bits, inner, quad, lin, i, row, change):
+    """Write to change [K] how the objective, penalties apart, changes by each flip in center i; row [C] is scratch."""
+    number = bits.dtype.type
+    length, classes = bits.shape
+    total = number(0)
+    if quad.size == 1:
+        weight = quad[0, 0]
+        for j in range(classes):
+            row[j] = lin[i, j] - weight * inner[i, j]
+        total = weight * number(classes - 1)
+    else:
+        for j in range(classes):
+            row[j] = lin[i, j] - quad[i, j] * inner[i, j]
+            total += quad[i, j]
+    row[i] = number(0)
+    for k in range(length):
+        dot = number(0)
+        for j in range(classes):
+            dot += bits[k, j] * row[j]
+        change[k] = number(4) * (total + bits[k, i] * dot)
 
 
 @njit(cache=True, fastmath=True)
-def pair_flip_change(bits, inner, quad, lin, cap, penalty, i, k, m):
-    """Change of the objective when bits k and m of center i flip."""
-    two = bits.dtype.type(2)
-    a, b = two * bits[k, i], two * bits[m, i]
-    total = bits.dtype.type(0)
-    zero = total
-    for j in range(bits.shape[1]):
-        s = a * bits[k, j] + b * bits[m, j]
-        g = inner[i, j]
-        over = max(g - cap, zero)
-        after = max(g - s - cap, zero)
-        total += s * (quad[i, j] * (s - two * g) + two * lin[i, j]) + penalty * (after * after - over * over)
-    return total
+def twin_changes(bits, inner, quad, lin, i, j, change, other, trial):
+    """Write to trial [K] the change, penalties apart, when bit k flips in both centers i and j.
+
+    `change` and `other` [K] are the `flip_changes` of i and j. The two keep their distance.
+    """
+    number = bits.dtype.type
+    weight = quad[0, 0] if quad.size == 1 else quad[i, j]
+    pull = lin[i, j] - weight * inner[i, j]
+    for k in range(len(trial)):
+        trial[k] = change[k] + other[k] - number(8) * (weight + bits[k, i] * bits[k, j] * pull)
 
 
 @njit(cache=True, fastmath=True)
 def exchange_change(inner, quad, lin, i, j):
     """Change of the objective when classes i and j exchange their centers; no distance changes."""
-    two = inner.dtype.type(2)
     total = inner.dtype.type(0)
+    if quad.size == 1:
+        for m in range(inner.shape[0]):
+            total += (inner[j, m] - inner[i, m]) * (lin[j, m] - lin[i, m])
+        for m in (i, j):  # the pair itself keeps its distance
+            total -= (inner[j, m] - inner[i, m]) * (lin[j, m] - lin[i, m])
+        return total + total
     for m in range(inner.shape[0]):
-        gi, gj = inner[i, m], inner[j, m]
-        d = gj - gi
-        total += d * ((quad[i, m] - quad[j, m]) * (gj + gi) - two * (lin[i, m] - lin[j, m]))
-    for m in (i, j):  # the pair itself keeps its distance
-        gi, gj = inner[i, m], inner[j, m]
-        d = gj - gi
-        total -= d * ((quad[i, m] - quad[j, m]) * (gj + gi) - two * (lin[i, m] - lin[j, m]))
+        if m != i and m != j:
+            d, both = inner[j, m] - inner[i, m], inner[j, m] + inner[i, m]
+            pull = lin[i, m] - lin[j, m]
+            total += d * ((quad[i, m] - quad[j, m]) * both - pull - pull)
     return total
 
 
 @njit(cache=True)
-def flip(bits, inner, i, k):
+def find_near(codes, inner, cap, i, work):
+    """Collect in `work` the partners that two flips in center i could bring too close; return how many.
+
+    And Σ max(g − cap, 0)², what the pairs of center i exceed the cap by.
+    """
+    zero = excess = inner.dtype.type(0)
+    found, edge = 0, cap - inner.dtype.type(4)
+    for j in range(inner.shape[0]):
+        work.partners[found] = j
+        found += inner[i, j] > edge and j != i
+    for t in range(found):
+        j = work.partners[t]
+        work.over[t] = inner[i, j] - cap
+        excess += max(work.over[t], zero) ** 2
+        for k in range(codes.shape[1]):
+            work.agree[t, k] = codes[i, k] * codes[j, k]
+    return found, excess
+
+
+@njit(cache=True)
+def flip_excess(work, found, k, skip):
+    """Change of Σ max(g − cap, 0)² when bit k of the visited center flips, partner `skip` left out."""
+    zero = total = work.over.dtype.type(0)
+    two = work.over.dtype.type(2)
+    for t in range(found):
+        if work.partners[t] != skip:
+            before, after = max(work.over[t], zero), max(work.over[t] - two * work.agree[t, k], zero)
+            total += after * after - before * before
+    return total
+
+
+@njit(cache=True, fastmath=True)
+def next_pairs(codes, bits, overlap, quad, i, first, change, most, penalty, charge, found, work, trial):
+    """Find the first bit k ≥ `first` of center i that, flipped with some bit m, changes the objective by ≤ most[m].
+
+    Returns k, K if there is none, and writes to trial [K] the changes for every m; at m = k that of flipping k alone.
+    `change` as by `flip_changes`, `found` partners as by `find_near`; charge, the penalty that center i now pays, is
+    the most that a move can save of it, so that most bits are passed over without a look at the partners.
+    """
+    number = bits.dtype.type
+    zero, one, four, half = number(0), number(1), number(4), number(0.5)
+    length, classes = bits.shape
+    center, slack, charged = codes[i], work.vectors[4], work.vectors[5]
+    over, agree, chosen, weight = work.over, work.agree, work.chosen, work.weight
+    alike = quad[0, 0] if quad.size == 1 else zero  # the overlap counts i itself, which takes no part
+    for m in range(length):
+        slack[m] = change[m] - most[m] - charge
+    for k in range(first, length):
+        factor, base = number(8) * center[k], change[k] - number(8) * alike
+        if quad.size == 1:
+            factor *= alike
+            row = overlap[k]
+        else:
+            row = trial
+            for m in range(length):
+                dot = zero
+                for j in range(classes):
+                    dot += quad[i, j] * bits[k, j] * bits[m, j]
+                row[m] = dot
+        passing = zero  # a number of the arrays' type keeps the loop in vector registers
+        for m in range(length):
+            passing += one if slack[m] + factor * center[m] * row[m] <= -base else zero
+        if passing == zero and change[k] - charge > most[k]:
+            continue
+        # A partner's pair goes from g to g − 4 where it agrees with the center on k and m, to g + 4 where on neither.
+        count, constant = 0, zero
+        for t in range(found):
+            before, after = max(over[t], zero), max(over[t] - four * agree[t, k], zero)
+            if after != before:
+                chosen[count] = t
+                weight[count] = half * penalty * (after * after - before * before)
+                constant += weight[count]
+                weight[count] *= agree[t, k]
+                count += 1
+        chosen[count : count + 4] = 0
+        weight[count : count + 4] = zero
+        for m in range(length):
+            charged[m] = base + constant + change[m] + factor * center[m] * row[m]
+        for t in range(0, count, 4):
+            a, b, c, d = weight[t], weight[t + 1], weight[t + 2], weight[t + 3]
+            p, q, r, s = agree[chosen[t]], agree[chosen[t + 1]], agree[chosen[t + 2]], agree[chosen[t + 3]]
+            for m in range(length):
+                charged[m] += a * p[m] + b * q[m] + c * r[m] + d * s[m]
+        charged[k] = change[k] + penalty * flip_excess(work, found, k, -1)
+        passing = zero
+        for m in range(length):
+            trial[m] = charged[m]
+            passing += one if charged[m] <= most[m] else zero
+        if passing > zero:
+            return k
+    return length
+
+
+@njit(cache=True, fastmath=True)
+def flip(codes, bits, inner, overlap, i, k):
     """Flip bit k of center i, in place, but in `inner` only row i; `mirror` it before any other center changes."""
-    h = bits.dtype.type(2) * bits[k, i]
-    own = inner[i, i]
+    h = bits[k, i] + bits[k, i]
+    own, square = inner[i, i], overlap[k, k]
     for j in range(bits.shape[1]):
         inner[i, j] -= h * bits[k, j]
-    inner[i, i] = own
-    bits[k, i] = -bits[k, i]
+    for m in range(bits.shape[0]):
+        overlap[k, m] -= h * bits[m, i]
+        overlap[m, k] = overlap[k, m]
+    inner[i, i], overlap[k, k] = own, square
+    bits[k, i] = codes[i, k] = -bits[k, i]
 
 
 @njit(cache=True)
@@ -99,21 +251,28 @@ def mirror(inner, i):
 
 
 @njit(cache=True)
-def exchange(bits, inner, i, j):
+def exchange(codes, bits, inner, i, j):
     """Exchange the centers of classes i and j, in place."""
-    own = inner[i, i]
-    shared = inner[i, j]
+    own, shared = inner[i, i], inner[i, j]
     for k in range(bits.shape[0]):
         bits[k, i], bits[k, j] = bits[k, j], bits[k, i]
+        codes[i, k], codes[j, k] = codes[j, k], codes[i, k]
     for m in range(bits.shape[1]):
         inner[i, m], inner[j, m] = inner[j, m], inner[i, m]
-    for m in range(bits.shape[1]):
-        inner[m, i] = inner[i, m]
-        inner[m, j] = inner[j, m]
-    inner[i, i] = own
-    inner[j, j] = own
-    inner[i, j] = shared
-    inner[j, i] = shared
+    inner[i, i] = inner[j, j] = own
+    inner[i, j] = inner[j, i] = shared
+    mirror(inner, i)
+    mirror(inner, j)
+
+
+@njit(cache=True)
+def row_violations(inner, cap, i):
+    """Number of partners that are too close to center i."""
+    count = 0
+    for j in range(inner.shape[0]):
+        if inner[i, j] > cap:
+            count += 1
+    return count
 
 
 @njit(cache=True)
@@ -121,120 +280,207 @@ def violations(inner, cap):
     """Number of pairs that are closer than allowed."""
     count = 0
     for i in range(inner.shape[0]):
-        for j in range(i):
-            if inner[i, j] > cap:
-                count += 1
-    return count
+        count += row_violations(inner, cap, i)
+    return count // 2
 
 
-@njit(cache=True)
-def anneal(bits, inner, quad, lin, cap, free, shares, steps, heat, cool, light, heavy, until_feasible, state):
-    """Make `steps` random proposals in place, accepted by Metropolis' rule; return how many were.
+@njit(cache=True, nogil=True)
+def anneal(a, cap, exchanges, twins, visits, heat, cool, light, heavy, until_feasible, state):
+    """Visit random centers, in place; return how many moves were accepted (by Metropolis' rule).
 
-    The temperature goes from `heat` to `cool` and the penalty from `light` to `heavy`, both geometrically. `shares` [2]
-    are the shares of single flips and of pairs of flips in one center (which keep the parity of its distances); the
-    rest exchanges two centers. With `until_feasible` it stops when no pair is too close.
+    A visit tries all single flips and pairs of flips in one center, and exchanges it with `exchanges` other centers;
+    the share `twins` of the visits tries every bit together with the same bit of another center instead. The
+    temperature goes from `heat` to `cool` and the penalty from `light` to `heavy`, both geometrically. With
+    `until_feasible` it stops when no pair is too close.
     """
+    codes, bits, inner, _, quad, lin, free = a
     number = bits.dtype.type
+    work = _work(bits)
+    close = violations(inner, cap) if until_feasible else 1
     accepted = 0
-    width, length = len(free), bits.shape[0]
-    turn, block = 8, 64  # proposals to one center; proposals at one temperature and penalty
-    blocks = -(-steps // block)
-    flips = shares[0] / (shares[0] + shares[1])
-    for b in range(blocks):
-        part = b / blocks
-        temperature = heat * (cool / heat) ** part
+    for visit in range(visits):
+        part = visit / visits
+        temperature = number(heat * (cool / heat) ** part)
         penalty = number(light * (heavy / light) ** part)
-        for _ in range(block // turn):
-            i = free[_below(state, width)]
-            if _uniform(state) < shares[0] + shares[1]:
-                changed = False
-                for _ in range(turn):
-                    k = _below(state, length)
-                    m = k
-                    if _uniform(state) < flips:
-                        change = flip_change(bits, inner, quad, lin, cap, penalty, i, k)
-                    else:
-                        m = _below(state, length)
-                        if m == k:
-                            continue
-                        change = pair_flip_change(bits, inner, quad, lin, cap, penalty, i, k, m)
-                    if change <= 0 or change < -temperature * np.log(_uniform(state)):
-                        flip(bits, inner, i, k)
-                        if m != k:
-                            flip(bits, inner, i, m)
-                        accepted += 1
-                        changed = True
-                if changed:
-                    mirror(inner, i)
-            else:
-                for _ in range(turn):
-                    j = free[_below(state, width)]
-                    if i == j:
-                        continue
-                    change = exchange_change(inner, quad, lin, i, j)
-                    if change <= 0 or change < -temperature * np.log(_uniform(state)):
-                        exchange(bits, inner, i, j)
-                        accepted += 1
-        if until_feasible and violations(inner, cap) == 0:
-            break
+        i = free[_below(state, len(free))]
+        for _ in range(exchanges):
+            j = free[_below(state, len(free))]
+            wait = _WAITS[_below(state, 4096)]
+            if i != j and exchange_change(inner, quad, lin, i, j) <= temperature * wait:
+                exchange(codes, bits, inner, i, j)
+                accepted += 1
+        j = i if _uniform(state) >= twins else free[_below(state, len(free))]
+        before = row_violations(inner, cap, i) + row_violations(inner, cap, j) if until_feasible else 0
+        if j == i:
+            taken = _try_pairs(a, cap, i, work, temperature, penalty, state)
+        else:
+            taken = _try_twins(a, cap, i, j, work, temperature, penalty, state)
+        if taken and until_feasible:
+            after = row_violations(inner, cap, i) + row_violations(inner, cap, j)
+            close += (after - before) // 2 if i == j else after - before
+            if close == 0:
+                break
+        accepted += taken
     return accepted
 
 
 @njit(cache=True)
-def descend(bits, inner, quad, lin, cap, penalty, free, tolerance):
-    """One pass over all single flips, taking every one that improves the objective with `penalty`; return how many."""
-    taken = 0
-    for i in free:
-        before = taken
-        for k in range(bits.shape[0]):
-            if flip_change(bits, inner, quad, lin, cap, penalty, i, k) < -tolerance:
-                flip(bits, inner, i, k)
-                taken += 1
-        if taken > before:
-            mirror(inner, i)
-    return taken
+def _try_pairs(a, cap, i, work, temperature, penalty, state):
+    """Try all single flips and pairs of flips in center i; return how many were accepted."""
+    codes, bits, inner, overlap, quad, lin, _ = a
+    change, trial, most = work.vectors[0], work.vectors[1], work.vectors[2]
+    length = bits.shape[0]
+    flip_changes(bits, inner, quad, lin, i, work.row, change)
+    found, excess = find_near(codes, inner, cap, i, work)
+    _draw(most, temperature, state)
+    accepted, k = 0, 0
+    while k < length:
+        k = next_pairs(codes, bits, overlap, quad, i, k, change, most, penalty, penalty * excess, found, work, trial)
+        if k < length:
+            m = _pick(trial, most, state)
+            flip(codes, bits, inner, overlap, i, k)
+            if m != k:
+                flip(codes, bits, inner, overlap, i, m)
+            flip_changes(bits, inner, quad, lin, i, work.row, change)
+            found, excess = find_near(codes, inner, cap, i, work)
+            _draw(most, temperature, state)
+            accepted += 1
+            k += 1
+    if accepted:
+        mirror(inner, i)
+    return accepted
 
 
 @njit(cache=True)
-def polish(bits, inner, quad, lin, cap, free, reach, exchanges, tolerance):
+def _pick(trial, most, state):
+    """The place of one of the changes that are at most `most`, at random."""
+    passing = 0
+    for m in range(len(trial)):
+        passing += trial[m] <= most[m]
+    skip = _below(state, passing)
+    for m in range(len(trial)):
+        if trial[m] <= most[m]:
+            if not skip:
+                return m
+            skip -= 1
+    return -1
+
+
+@njit(cache=True)
+def _try_twins(a, cap, i, j, work, temperature, penalty, state):
+    """Try to flip a bit in both centers i and j, until one is accepted; return how many were (0 or 1)."""
+    codes, bits, inner, overlap, quad, lin, _ = a
+    change, trial, most, other = work.vectors[0], work.vectors[1], work.vectors[2], work.vectors[3]
+    length = bits.shape[0]
+    flip_changes(bits, inner, quad, lin, i, work.row, change)
+    flip_changes(bits, inner, quad, lin, j, work.row, other)
+    twin_changes(bits, inner, quad, lin, i, j, change, other, trial)
+    for one, two in ((i, j), (j, i)):
+        found, _ = find_near(codes, inner, cap, one, work)
+        for k in range(length):
+            trial[k] += penalty * flip_excess(work, found, k, two)
+    _draw(most, temperature, state)
+    turn = _below(state, length)
+    for step in range(length):
+        k = step + turn if step + turn < length else step + turn - length
+        if trial[k] <= most[k]:
+            flip(codes, bits, inner, overlap, i, k)
+            mirror(inner, i)
+            flip(codes, bits, inner, overlap, j, k)
+            mirror(inner, j)
+            return 1
+    return 0
+
+
+@njit(cache=True, fastmath=True)
+def _draw(most, temperature, state):
+    """Write to most [K] the largest changes that Metropolis' rule accepts."""
+    start = _below(state, 4096)
+    waits = _WAITS[start : start + len(most)]
+    for m in range(len(most)):
+        most[m] = temperature * waits[m]
+
+
+@njit(cache=True, nogil=True)
+def descend(a, cap, penalty, tolerance):
+    """One pass over all single flips, taking every one that improves the objective with `penalty`; return how many."""
+    codes, bits, inner, overlap, quad, lin, free = a
+    work = _work(bits)
+    change = work.vectors[0]
+    taken = 0
+    for i in free:
+        flip_changes(bits, inner, quad, lin, i, work.row, change)
+        found, excess = find_near(codes, inner, cap, i, work)
+        before = taken
+        for k in range(bits.shape[0]):
+            if change[k] - penalty * excess >= -tolerance:
+                continue
+            if change[k] + penalty * flip_excess(work, found, k, -1) < -tolerance:
+                flip(codes, bits, inner, overlap, i, k)
+                flip_changes(bits, inner, quad, lin, i, work.row, change)
+                found, excess = find_near(codes, inner, cap, i, work)
+                taken += 1
+        if taken > before:
+            mirror(inner, i)
+    return taken
+
+
+@njit(cache=True, nogil=True)
+def polish(a, cap, exchanges, tolerance):
     """One pass over all flips, pairs of flips in one center and, if asked, exchanges, taking every allowed improvement.
 
     For a set that keeps the distance, which it goes on keeping. Returns the number of moves taken; 0 proves that none
-    gains more than `tolerance`. Two flips of one center change the objective by the sum of their own changes and a
-    cross term 8 Σ_j quad_ij h_ik h_im h_jk h_jm; `reach` is a limit on its size that saves most of the trials.
+    gains more than `tolerance`.
     """
+    codes, bits, inner, overlap, quad, lin, free = a
     number = bits.dtype.type
-    zero, forbid = number(0), number(1e12)  # no gain outweighs `forbid`
-    taken = 0
     length = bits.shape[0]
-    alone = np.empty(length, bits.dtype)  # change of the objective by each flip, without the distance
-    for a in range(len(free)):
-        i = free[a]
-        for k in range(length):
-            alone[k] = flip_change(bits, inner, quad, lin, cap, zero, i, k)
-        before = taken
-        for k in range(length):
-            for m in range(k + 1):
-                if m == k:
-                    if alone[k] >= -tolerance:
-                        continue
-                    change = flip_change(bits, inner, quad, lin, cap, forbid, i, k)
-                else:
-                    if alone[k] + alone[m] - reach >= -tolerance:
-                        continue
-                    change = pair_flip_change(bits, inner, quad, lin, cap, forbid, i, k, m)
-                if change < -tolerance:
-                    flip(bits, inner, i, k)
-                    if m != k:
-                        flip(bits, inner, i, m)
-                    taken += 1
-                    for other in range(length):
-                        alone[other] = flip_change(bits, inner, quad, lin, cap, zero, i, other)
+    work = _work(bits)
+    change, trial, most = work.vectors[0], work.vectors[1], work.vectors[2]
+    most[:] = -tolerance
+    forbid = number(1e12)  # no gain outweighs it
+    taken = 0
+    for place in range(len(free)):
+        i = free[place]
+        flip_changes(bits, inner, quad, lin, i, work.row, change)
+        found, _ = find_near(codes, inner, cap, i, work)
+        before, k = taken, 0
+        while True:
+            k = next_pairs(codes, bits, overlap, quad, i, k, change, most, forbid, number(0), found, work, trial)
+            if k == length:
+                break
+            m = np.argmin(trial)
+            flip(codes, bits, inner, overlap, i, k)
+            if m != k:
+                flip(codes, bits, inner, overlap, i, m)
+            flip_changes(bits, inner, quad, lin, i, work.row, change)
+            found, _ = find_near(codes, inner, cap, i, work)
+            taken += 1
         if taken > before:
             mirror(inner, i)
-        for b in range(a if exchanges else 0):
-            if exchange_change(inner, quad, lin, i, free[b]) < -tolerance:
-                exchange(bits, inner, i, free[b])
+        for other in range(place if exchanges else 0):
+            if exchange_change(inner, quad, lin, i, free[other]) < -tolerance:
+                exchange(codes, bits, inner, i, free[other])
                 taken += 1
     return taken
+
+
+@njit(cache=True, nogil=True)
+def residual(similarity, words, length, weights, histogram):
+    """Σ over all i, j of weights (S − h_iᵀh_j/K)² for packed codes `words` uint64 [C, W]; weights [1, 1] serve all.
+
+    Adds to histogram int64 [K+1] how many pairs i < j stand at each distance.
+    """
+    total = 0.0
+    for i in range(words.shape[0]):
+        part = 0.0
+        for j in range(words.shape[0]):
+            distance = 0
+            for w in range(words.shape[1]):
+                distance += popcount(words[i, w] ^ words[j, w])
+            off = similarity[i, j] - (1 - 2 * distance / length)
+            part += off * off * (weights[0, 0] if weights.size == 1 else weights[i, j])
+            if j < i:
+                histogram[distance] += 1
+        total += part
+    return total
