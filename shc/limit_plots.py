@@ -98,31 +98,33 @@ def compared_centers(rows: "Sequence[ComparedCenters]", bound: float | None = No
 
 
 @styled
-def loss_parts(parts: Mapping[str, tuple[float, float, float]], ax: Axes | None = None) -> Figure:
-    """What f is made of, one bar per name of (f, bound at the distance kept, bound at distance 0).
+def loss_parts(parts: Mapping[str, tuple[float, float, float, float]], ax: Axes | None = None) -> Figure:
+    """What f is made of, a bar per name of (f, its bound at the distance kept, f found at distance 0, its bound there).
 
-    The first part no K-bit codes avoid, the second the distance rule adds to it, and of the rest nobody knows how much
-    a better set would save. The bounds may lie below the truth, so the first two are at least so large together.
+    The first part no K-bit codes avoid, the second is what the bound rises by at the distance, the rest is open: a
+    better set may exist, or the bound may be low. Where the mark, f at distance 0, lies left of the bound, the distance
+    costs f at least that much.
     """
     if not parts:
-        raise ValueError("there is nothing to draw; pass at least one name with (f, bound, bound at distance 0)")
-    for name, (loss, bound, free) in parts.items():
-        if not 0 <= free <= bound <= loss:
+        raise ValueError("there is nothing to draw; pass (f, bound, f at distance 0, bound at distance 0) by name")
+    for name, (loss, bound, free, least) in parts.items():
+        if not (0 <= least <= bound <= loss and least <= free):
             raise ValueError(
-                f"{name}: f = {loss:.6g}, bound {bound:.6g}, {free:.6g} at distance 0; expected f ≥ bound ≥ bound at 0"
+                f"{name}: f = {loss:.6g}, bound {bound:.6g}; {free:.6g} and {least:.6g} at distance 0; expected no f "
+                "below its bound, and the lower bound at distance 0"
             )
     told = [
         f"f = {f:.4f}" + f", at most {f / max(bound, 1e-12):.2f} × the optimum" * (bound > 0)
-        for f, bound, _ in parts.values()
+        for f, bound, *_ in parts.values()
     ]
     alt = "; ".join(f"{name} {text}" for name, text in zip(parts, told, strict=True))
-    figure, axes = figure_of(ax, 9, 1.7 + 0.5 * len(parts), f"The loss and its lower bounds: {alt}")
+    figure, axes = figure_of(ax, 10, 1.7 + 0.5 * len(parts), f"The loss and its lower bounds: {alt}")
     places = range(len(parts))
-    f, bound, free = np.array(list(parts.values()), float).T
+    f, bound, free, least = np.array(list(parts.values()), float).T
     most = max(f.max(), 1e-9)
     pieces = (
-        (free, "no K-bit codes avoid it"),
-        (bound - free, "the distance adds"),
+        (least, "no K-bit codes avoid it"),
+        (bound - least, "the distance adds"),
         (f - bound, "open: gap to the bound"),
     )
     start = np.zeros(len(parts))
@@ -134,15 +136,18 @@ def loss_parts(parts: Mapping[str, tuple[float, float, float]], ax: Axes | None 
         for i, (x, part) in enumerate(zip(start, width, strict=True)):
             if part > 0.06 * most:
                 box: dict[str, Any] = dict(facecolor="white", edgecolor="none", pad=1.2, alpha=0.85)
-                axes.text(x + part / 2, i, f"{part / f[i]:.0%}", ha="center", va="center", fontsize=9, bbox=box)
+                axes.text(
+                    x + part / 2, i, f"{part / f[i]:.0%}", ha="center", va="center", fontsize=9, bbox=box, zorder=3
+                )
         start = start + width
+    axes.plot(free, places, "|", color="black", ms=26, mew=2.4, label="found at d = 0")
     for i in places:
         axes.text(f[i], i, f"  {told[i]}", va="center", fontsize=9)
     axes.set_yticks(places, [shortened(name) for name in parts])
     axes.tick_params(axis="y", length=0)
     axes.set(xlabel="loss f(H)", xlim=(0, 1.55 * most), ylim=(len(parts) + 0.3, -0.5))
     axes.set_title("What keeps f from zero?")
-    axes.legend(loc="lower right", ncols=3)
+    axes.legend(loc="lower right", ncols=4, markerscale=0.5)
     return figure
 
 

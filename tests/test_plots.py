@@ -65,7 +65,7 @@ def pictures(classes: int):
         "film_strip": plots.film_strip(history, S, order),
         "distance_limits": plots.distance_limits(12, classes),
         "compared_centers": plots.compared_centers(compared, 0.01),
-        "loss_parts": plots.loss_parts({"12 bits, d = 4": (0.05, 0.03, 0.02), "64 bits, d = 24": (0.01, 0.009, 0.0)}),
+        "loss_parts": plots.loss_parts({"12 bits, d = 4": (0.05, 0.03, 0.04, 0.02), "long": (0.01, 0.009, 0.001, 0.0)}),
         "closest_pairs": plots.closest_pairs(S, {"d = 0": codes, "d = 4": codes[::-1]}, names),
         "optimization_curves": plots.optimization_curves(history),
         "training_curves": plots.training_curves({"semantic": records(), "random": records()}, title="Training"),
@@ -309,9 +309,11 @@ def test_compared_centers_mark_broken_sets_and_the_best_that_keeps_the_distance(
 
 
 def test_loss_parts_add_up_to_f():
-    axes = plots.loss_parts({"a": (0.05, 0.03, 0.02), "b": (0.01, 0.01, 0.0), "nothing": (0.0, 0.0, 0.0)}).axes[0]
+    parts = {"a": (0.05, 0.03, 0.04, 0.02), "b": (0.01, 0.01, 0.0, 0.0), "nothing": (0, 0, 0, 0)}
+    axes = plots.loss_parts(parts).axes[0]
     widths = np.array([bar.get_width() for bar in axes.patches]).reshape(3, 3)  # part, name
     assert np.allclose(widths.sum(0), [0.05, 0.01, 0]) and np.allclose(widths[:, 0], [0.02, 0.01, 0.02])
+    assert axes.lines[0].get_xdata().tolist() == [0.04, 0, 0]
     assert "at most 1.67 × the optimum" in axes.texts[-3].get_text() and "optimum" not in axes.texts[-1].get_text()
 
 
@@ -365,7 +367,8 @@ def test_smoothed_curves_have_no_edge_effects():
         (lambda: plots.training_curves([]), "no training records"),
         (lambda: plots.compared_centers([]), "no sets to compare"),
         (lambda: plots.loss_parts({}), "nothing to draw"),
-        (lambda: plots.loss_parts({"a": (0.1, 0.2, 0.0)}), "a: f = 0.1, bound 0.2.*expected f ≥ bound"),
+        (lambda: plots.loss_parts({"a": (0.1, 0.2, 0.1, 0.0)}), "a: f = 0.1, bound 0.2.*expected no f below its bound"),
+        (lambda: plots.loss_parts({"a": (0.3, 0.2, 0.1, 0.15)}), "0.1 and 0.15 at distance 0"),
         (lambda: plots.closest_pairs(np.eye(2), {}, ["a", "b"]), "no sets of centers"),
         (lambda: plots.class_dendrogram(np.eye(1), ["a"]), "at least 2 classes"),
         (lambda: plots.quantization_histogram(np.array([[3.0]])), "apply tanh first"),
