@@ -85,8 +85,9 @@ class LivePlot:
         self._show(data, raw=True, metadata={"image/png": figure.metadata()})
         took = self.clock() - began
         self.frames, self.drawing = self.frames + 1, self.drawing + took
-        # the next frame will take about as long, and must fit into the share too
-        self._due = max(began + self.interval, self._began + (self.drawing + took) / self.share - took)
+        # the next frame must fit into the share too: it takes as long, or under half if the first is brought up to date
+        expected = took / 2 if self.frames == 1 and self.redraw else took
+        self._due = max(began + self.interval, self._began + (self.drawing + expected) / self.share - expected)
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if not self.states:

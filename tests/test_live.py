@@ -97,6 +97,23 @@ def test_drawing_takes_no_more_than_its_share_of_the_time(shown, cost, share):
         assert 0.9 * most - 2 <= plot.frames <= most, "frames are not held back longer than needed"
 
 
+def test_redrawing_for_less_shows_more_frames_within_the_share(shown):
+    clock = Clock(cost=0.1)
+
+    def redraw(figure, states):
+        clock.now += 0.03
+
+    with LivePlot(clock.draw, redraw, clock=clock) as plot:
+        while clock.now < 60:
+            plot.update(None)
+            assert plot.drawing <= 0.05 * clock.now + 1e-9 or plot.frames == 1
+            if plot.frames == 1:
+                second = clock.now
+            clock.now += 0.01
+    assert second <= 0.15 / 0.05 + 0.1, "the second frame does not wait as if it were another first"
+    assert plot.frames > 0.9 * 60 * 0.05 / 0.03
+
+
 def test_the_share_counts_from_the_start_of_the_block(shown):
     clock = Clock(cost=0.1)
     plot = LivePlot(clock.draw, clock=clock)
