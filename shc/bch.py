@@ -22,15 +22,13 @@ def bch_centers(bits: int, classes: int, min_distance: int, seed: int | None = N
     array([ 1,  1, -1,  1, -1, -1, -1,  1], dtype=int8)
     """
     check_size(bits, classes)
-    if bits > 2 ** max(_PRIMITIVE):
-        raise ValueError(f"bits={bits}; BCH codes are here for up to {2 ** max(_PRIMITIVE)} bits")
-    generator, length = _bch_generator(bits, min_distance)
-    messages = (length - 1) - (generator.bit_length() - 1) - (length - bits)  # message bits left after shortening
-    if messages < 0 or classes > 2**messages:
+    words = bch_words(bits, min_distance)
+    if classes > words:
         raise ValueError(
-            f"the BCH code of {bits} bits with distance {min_distance} has {2**messages if messages > 0 else 1} "
+            f"the BCH code of {bits} bits with distance {min_distance} has {words} "
             f"words, fewer than {classes} classes; lower min_distance or use feasible_centers"
         )
+    generator, messages = _bch_generator(bits, min_distance), words.bit_length() - 1
     if seed is None:
         chosen = list(range(classes))
     else:
@@ -46,8 +44,20 @@ def bch_centers(bits: int, classes: int, min_distance: int, seed: int | None = N
     return codes
 
 
-def _bch_generator(bits: int, min_distance: int) -> tuple[int, int]:
-    """Generator polynomial over GF(2) (bit i = coefficient of x^i) and extended length 2^m ≥ bits."""
+def bch_words(bits: int, min_distance: int) -> int:
+    """How many words the code of `bch_centers` has.
+
+    >>> bch_words(16, 6)
+    128
+    """
+    if bits > 2 ** max(_PRIMITIVE):
+        raise ValueError(f"bits={bits}; BCH codes are here for up to {2 ** max(_PRIMITIVE)} bits")
+    checks = _bch_generator(bits, min_distance).bit_length() - 1
+    return 2 ** max(bits - 1 - checks, 0)  # shortening and the parity bit leave so many message bits
+
+
+def _bch_generator(bits: int, min_distance: int) -> int:
+    """Generator polynomial over GF(2) (bit i = coefficient of x^i) of the code of length 2^m − 1 ≥ bits − 1."""
     m = max(2, (bits - 1).bit_length())
     primitive = _PRIMITIVE[m]
     order = 2**m - 1
@@ -66,7 +76,7 @@ def _bch_generator(bits: int, min_distance: int) -> tuple[int, int]:
             other = 2 * other % order
         roots.update(conjugates)
         generator = _multiply(generator, _minimal_polynomial([power[c] for c in conjugates], primitive, m))
-    return generator, order + 1
+    return generator
 
 
 def _minimal_polynomial(roots: list[int], primitive: int, m: int) -> int:

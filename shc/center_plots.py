@@ -1,4 +1,4 @@
-"""Pictures of hash centers: distances against similarities, histograms, bits, and an optimization as a film.
+"""Pictures of hash centers: distances against similarities, histograms, bits, and an optimization as frames or film.
 
 Distances are in bits. Data in, `Figure` out; all can be called from `shc.plots`.
 """
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from shc import constructions, hamming
+from shc.charts import draw_loss, thinned
 from shc.class_plots import (
     center_similarity,
     check_rows,
@@ -166,3 +167,102 @@ def film_strip(
     for ax in axes[0]:
         ax.set(xticks=[], yticks=[])
     return figure
+
+
+def centers_frame(
+    S: np.ndarray,
+    steps: "Sequence[CenterStep]",
+    at: int = -1,
+    order: np.ndarray | None = None,
+    min_distance: int | None = None,
+) -> Figure:
+    """The centers of `steps[at]`: HᵀH/K as a heat map, distances between the classes, and the loss of all steps.
+
+    `order` int64 [C] sorts the heat map (by default S's dendrogram); `min_distance` in bits (by default the step's
+    own) is drawn as a line, and a set that breaks it is said to.
+    """
+    figure = Figure()
+    draw_centers(figure, S, steps, at, dendrogram_order(S) if order is None else order, min_distance)
+    return figure
+
+
+@styled
+def draw_centers(
+    figure: Figure,
+    S: np.ndarray,
+    steps: "Sequence[CenterStep]",
+    at: int,
+    order: np.ndarray,
+    min_distance: int | None = None,
+) -> None:
+    """Draw `centers_frame` on an empty figure, or bring one that was drawn before up to date."""
+    step = steps[at]
+    wanted = step.required_distance if min_distance is None else min_distance
+    kind = (len(S), len(step.histogram), wanted)
+    if figure.parts.get("kind") != kind:
+        figure.clear()
+        _centers_parts(figure, step, wanted)
+        figure.parts["kind"] = kind
+    parts = figure.parts
+    _, middle, right = figure.axes[:3]
+    parts["heat"].set_data(center_similarity(step.codes)[np.ix_(order, order)])
+
+    for bar, count in zip(parts["bars"], step.histogram, strict=True):
+        bar.set_height(count)
+    middle.set_ylim(0, 1.3 * max(int(step.histogram.max()), 1))
+
+    shown = thinned(steps)
+    for line, values in zip(parts["losses"], ([s.loss for s in shown], [s.best_loss for s in shown]), strict=True):
+        line.set_data([s.step for s in shown], values)
+    parts["now"].set_data([step.step], [step.loss])
+    right.set_xlim(steps[0].step, max(steps[-1].step, steps[0].step + 1))
+    # the first steps fall so far that the rest would be a flat line: they may leave the picture
+    top = max(max(s.loss, s.best_loss) for s in steps[len(steps) // 20 :])
+    right.set_ylim(0, 1.4 * top if top > 0 else 1)
+    told = (
+        f"HᵀH/K at step {step.step} ({step.stage})",
+        f"closest pair: {step.min_distance} bits {'✓' if step.min_distance >= wanted else '✗ too close'}",
+        f"loss f = {step.loss:.4f}",
+    )
+    for title, text in zip(parts["titles"], told, strict=True):
+        title.set_text(text)
+    figure.alt = f"Hash centers of {len(S)} classes: similarity, distances and loss; {centers_status(step, wanted)}"
+
+
+def _centers_parts(figure: Figure, step: "CenterStep", wanted: int) -> None:
+    """The axes and artists of `draw_centers`; places are fixed, since finding them takes longer than a frame."""
+    width, height = 11.5, 3.6
+    figure.set_size_inches(width, height)
+    left, middle, right, bar = (
+        figure.add_axes((x / width, low / height, across / width, up / height))
+        for x, low, across, up in (
+            (0.15, 0.4, 2.85, 2.85), (4.55, 0.55, 2.75, 2.7), (8.25, 0.55, 3.05, 2.7), (3.1, 0.68, 0.12, 2.3),
+        )
+    )  # fmt: skip
+    parts: dict[Any, Any] = figure.parts
+    classes = len(step.codes)
+    parts["heat"] = left.imshow(np.zeros((classes, classes)), vmin=-1, vmax=1)
+    left.set(xticks=[], yticks=[], xlabel=f"{classes} classes, similar ones side by side")
+    figure.colorbar(parts["heat"], cax=bar, ticks=[-1, 0, 1])
+    parts["bars"] = draw_distances(middle, step.histogram, wanted)
+    middle.set_xlim(-1, len(step.histogram))
+    middle.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    middle.legend(loc="upper right")
+    parts["losses"] = draw_loss(right, [])
+    parts["now"] = right.plot([], [], "o", color="black", ms=5, clip_on=False)[0]
+    right.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    right.yaxis.set_major_locator(MaxNLocator(5))
+    right.legend(loc="upper right")
+    parts["titles"] = [axes.set_title("", y=1) for axes in (left, middle, right)]
+    changing = [middle.yaxis, right.xaxis, right.yaxis]
+    figure.moving = [parts["heat"], *parts["bars"], *parts["losses"], parts["now"], *changing, *parts["titles"]]
+
+
+def centers_status(step: "CenterStep", min_distance: int | None = None) -> str:
+    """One line on a step: its number and stage, f, best f, smallest distance, and whether it keeps the minimum."""
+    wanted = step.required_distance if min_distance is None else min_distance
+    kept = "✓ keeps" if step.min_distance >= wanted else "✗ breaks"
+    return (
+        f"step {step.step} ({step.stage}) · f = {step.loss:.4f}, best {step.best_loss:.4f} · "
+        f"smallest distance {step.min_distance} bits {kept} the minimum of {wanted}"
+    )

@@ -1,71 +1,20 @@
 """Sets of centers that ignore the class similarity: random, Hadamard, BCH, greedy, and as far apart as possible.
 
 They are the baselines' centers and the feasible starts of the optimizer. All return int8 ±1 arrays [C, K] and depend
-on their seed alone. `max_distance_limits` says what no set can reach.
+on their seed alone. `shc.limits` says what no set can reach.
 """
-
-from dataclasses import dataclass
-from math import comb
 
 import numpy as np
 
 from shc.annealing import Problem, polish, repair, state_of
 from shc.bch import bch_centers
 from shc.hamming import as_codes, check_size, min_distance_rule, minimum_distance
+from shc.limits import DistanceLimits, algebraic_distance, max_distance_limits
 
-
-@dataclass(frozen=True)
-class DistanceLimits:
-    """Limits on the minimum distance of C codes of K bits, in bits.
-
-    No set exceeds `plotkin` (average distance, also of the codes that share their first bits), `hamming` (balls of
-    half the distance must not overlap) or hence `largest`; a set with `gilbert_varshamov` exists for certain.
-    """
-
-    plotkin: int
-    hamming: int
-    gilbert_varshamov: int
-
-    @property
-    def largest(self) -> int:
-        """No set of codes has a larger minimum distance than this."""
-        return min(self.plotkin, self.hamming)
-
-    @property
-    def name(self) -> str:
-        """Whose limit `largest` is."""
-        return "Plotkin" if self.plotkin <= self.hamming else "Hamming"
-
-
-def max_distance_limits(bits: int, classes: int) -> DistanceLimits:
-    """Plotkin, Hamming and Gilbert–Varshamov limits on the minimum distance of `classes` codes of `bits` bits.
-
-    With one class there is no pair and all limits are `bits`. ValueError if `classes` codes cannot even differ.
-
-    >>> max_distance_limits(16, 100)
-    DistanceLimits(plotkin=6, hamming=6, gilbert_varshamov=3)
-    """
-    check_size(bits, classes)
-    if classes == 1:
-        return DistanceLimits(bits, bits, bits)
-    if classes > 2**bits:
-        raise ValueError(
-            f"{classes} classes cannot have different centers of {bits} bits, which make {2**bits}; "
-            f"use at least {(classes - 1).bit_length()} bits"
-        )
-    plotkin = bits
-    for shared in range(bits):  # some ≥ C/2^shared codes agree on the first `shared` bits
-        group = -(-classes // 2**shared)
-        if group < 2:
-            break
-        # Over one bit at most ⌊C/2⌋⌈C/2⌉ pairs differ; the smallest distance is at most the mean one.
-        plotkin = min(plotkin, (bits - shared) * (group // 2) * (group - group // 2) // comb(group, 2))
-    # Even distances: C codes of K bits at 2t exist if and only if C codes of K − 1 bits at 2t − 1 do.
-    hamming = max(
-        d for d in range(1, bits + 1) if classes * _ball(bits - 1 + d % 2, (d - 1) // 2) <= 2 ** (bits - 1 + d % 2)
-    )
-    certain = max(d for d in range(1, bits + 1) if (classes - 1) * _ball(bits, d - 1) < 2**bits)
-    return DistanceLimits(plotkin, hamming, certain)
+__all__ = [
+    "DistanceLimits", "algebraic_centers", "centers_at_distance", "distance_only_centers", "feasible_centers",
+    "hadamard_centers", "lexicode", "max_distance_limits", "random_centers",
+]  # fmt: skip
 
 
 def random_centers(bits: int, classes: int, seed: int = 0) -> np.ndarray:
@@ -107,6 +56,19 @@ def hadamard_centers(bits: int, classes: int) -> np.ndarray:
     while len(rows) < bits:
         rows = np.block([[rows, rows], [rows, -rows]])
     return np.concatenate([rows, -rows])[:classes].astype(np.int8)
+
+
+def algebraic_centers(bits: int, classes: int, seed: int = 0) -> np.ndarray:
+    """Centers int8 [C, K] of the family whose distance is largest, `limits.algebraic_distance`: Hadamard, else BCH.
+
+    Which words are taken is drawn by `seed`.
+
+    >>> minimum_distance(algebraic_centers(32, 100))
+    12
+    """
+    codes = _known_code(bits, classes, algebraic_distance(bits, classes), seed)
+    assert codes is not None, "the distance is that of a known code"
+    return codes
 
 
 def lexicode(bits: int, classes: int, min_distance: int, avoid: np.ndarray | None = None) -> np.ndarray | None:
@@ -285,10 +247,6 @@ def _search_even(
         if found is not None:
             return np.ascontiguousarray(found[:, :bits])
     return None
-
-
-def _ball(bits: int, radius: int) -> int:
-    return sum(comb(bits, i) for i in range(radius + 1))
 
 
 def _word_codes(words: np.ndarray, bits: int) -> np.ndarray:

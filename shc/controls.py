@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shc import centers, plots
+from shc.center_plots import centers_frame, centers_status, draw_centers
 from shc.figures import Figure
-from shc.live import INTERVAL, centers_frame, centers_status
+from shc.live import INTERVAL
 
 try:
     import ipywidgets as ipw
@@ -46,7 +47,7 @@ class Pictured(ipw.VBox):
         """Put another figure into the picture; `.alt` then holds its alternative text."""
         # not the image's tooltip: ipywidgets 8 fails in the browser for tooltips of widgets without a description
         self.alt = figure.alt
-        self.image.value = figure.png()
+        self.image.value = figure.frame()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         bundle = super()._repr_mimebundle_(**options)
@@ -83,6 +84,7 @@ class CenterControls(Pictured):
         super().__init__()
         self.S, self.num_bits, self.sweeps = S, bits, sweeps
         self.order = plots.dendrogram_order(S)
+        self.figure = Figure()
         self.factory: Factory = factory or centers.optimize_centers
         self.pace, self.interval = pace, interval
         self.steps: list[CenterStep] = []
@@ -217,7 +219,8 @@ class CenterControls(Pictured):
         self._enable()
 
     def _draw(self) -> None:
-        self.show(centers_frame(self.S, self.steps, -1, self.order))
+        draw_centers(self.figure, self.S, self.steps, -1, self.order)
+        self.show(self.figure)
         self.status.value = centers_status(self.steps[-1])
 
     def _tell(self, problem: str) -> None:
@@ -242,6 +245,7 @@ class HistorySlider(Pictured):
             raise ValueError("there is no history to replay; let the optimizer run first")
         self.history, self.S = list(history), S
         self.order = plots.dendrogram_order(S) if order is None else order
+        self.figure = Figure()
         self._pictures: dict[int, tuple[bytes, str]] = {}  # each frame is drawn once
         last = len(self.history) - 1
         self.slider = ipw.IntSlider(last, 0, last, description="record", layout=ipw.Layout(width="32rem"))
@@ -258,8 +262,8 @@ class HistorySlider(Pictured):
     def _update(self) -> None:
         at = self.slider.value
         if at not in self._pictures:
-            figure = centers_frame(self.S, self.history, at, self.order)
-            self._pictures[at] = figure.png(), figure.alt
+            draw_centers(self.figure, self.S, self.history, at, self.order)
+            self._pictures[at] = self.figure.frame(), self.figure.alt
         self.image.value, self.alt = self._pictures[at]
 
 

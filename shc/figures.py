@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from matplotlib import style as mpl_style
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cbook import open_file_cm
@@ -61,7 +62,8 @@ class Canvas(FigureCanvasAgg):
 class Figure(MatplotlibFigure):
     """A matplotlib figure that shows itself as a PNG in a notebook, pyplot or not.
 
-    `alt` is its alternative text. `parts` is where a function that redraws the figure keeps its artists, by name.
+    `alt` is its alternative text. `parts` is where a function that redraws the figure keeps its artists, by name, and
+    `moving` lists those that change between two frames: only they are drawn again, in this order, on top of the rest.
     """
 
     def __init__(self, *args: Any, alt: str = "", **options: Any) -> None:
@@ -69,6 +71,13 @@ class Figure(MatplotlibFigure):
         Canvas(self)
         self.alt = alt
         self.parts: dict[Any, Any] = {}
+        self.moving: list[Artist] = []
+        self._still: Any = None  # pixels of what does not move
+
+    def clear(self, keep_observers: bool = False) -> None:
+        """Remove everything, also `parts` and `moving`."""
+        super().clear(keep_observers)
+        self.parts, self.moving, self._still = {}, [], None
 
     @property
     def finest(self) -> float:
@@ -88,8 +97,26 @@ class Figure(MatplotlibFigure):
 
     def frame(self) -> bytes:
         """The picture as PNG bytes at screen resolution, made for speed rather than size."""
+        from PIL import Image
+
+        canvas: Any = self.canvas
+        with style():
+            if self._still is None:
+                seen = [artist for artist in self.moving if artist.get_visible()]
+                for artist in seen:
+                    artist.set_visible(False)
+                canvas.draw()
+                for artist in seen:
+                    artist.set_visible(True)
+                if self.moving:
+                    self._still = canvas.copy_from_bbox(self.bbox)
+            else:
+                canvas.restore_region(self._still)
+            for artist in self.moving:
+                artist.draw(canvas.get_renderer())
         buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+        picture.save(buffer, "PNG", compress_level=1)
         return buffer.getvalue()
 
     def metadata(self) -> dict[str, Any]:

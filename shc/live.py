@@ -1,23 +1,21 @@
 """Live plots: one picture in a cell that is redrawn in place while something runs, and stays as the final figure.
 
-A `LivePlot` is fed the records that optimizers and training loops yield. At most four frames a second are drawn, fewer
-where drawing is slow, so that watching costs little. Outside a notebook kernel nothing is shown. What the pictures of
-centers show is drawn by `centers_frame`, which the widgets use too.
+A `LivePlot` is fed the records that optimizers and training loops yield. At most four frames a second are drawn, and
+drawing takes at most a twentieth of the time, so that watching costs little: short runs show few frames. Outside a
+notebook kernel nothing is shown. What the pictures show is drawn by `shc.center_plots` and `shc.charts`.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from shc.charts import POINTS, draw_loss, duration, thinned, training_progress
+from shc.center_plots import centers_frame, centers_status, draw_centers
+from shc.charts import POINTS, draw_training, duration, thinned, training_progress
 from shc.charts import training_curves as training_frame
-from shc.figures import BLUE, ORANGE, Figure, new_figure, style
-from shc.plots import center_similarity, dendrogram_order
-
-if TYPE_CHECKING:
-    from shc.centers import CenterStep
+from shc.figures import Figure
+from shc.plots import dendrogram_order
 
 __all__ = [
     "POINTS", "LivePlot", "centers_frame", "centers_plot", "centers_status", "duration", "in_kernel", "thinned",
@@ -25,17 +23,20 @@ __all__ = [
 ]  # fmt: skip
 
 INTERVAL = 0.25  # seconds between two frames, at least
-SHARE = 2  # seconds of work for every second of drawing, at least
+SHARE = 0.05  # of the time may go into drawing: a wait that nobody notices, and timings stay those of the work
 
 
 class LivePlot:
     """Show `draw(states)` while a `with` block feeds `update(state)`; the last picture stays as `.figure`.
 
-    `draw` gets the list of all states so far and returns a Figure. `live=False` shows only the final figure. `interval`
-    is the time between frames in seconds, `alt` replaces the figure's alternative text, `clock` is for tests. If the
-    block raises, the last picture is left behind and the error goes on.
+    `draw` gets the list of all states so far and returns a Figure; `redraw(figure, states)`, if given, brings the first
+    frame's figure up to date instead. `live=False` shows only the final figure. `interval` is the least time between
+    two frames in seconds, `share` the most of the time that drawing may take: the first frame is shown at once, any
+    other when the time passed since the start allows it (the final figure does not count). `.frames` and `.drawing`
+    tell how many were drawn and in how many seconds. `alt` replaces the figure's alternative text, `clock` is for
+    tests. If the block raises, the last picture is left behind and the error goes on.
 
-    >>> with LivePlot(lambda states: new_figure(alt=f"{len(states)} states")[0]) as plot:
+    >>> with LivePlot(lambda states: Figure(alt=f"{len(states)} states")) as plot:
     ...     for state in range(3):
     ...         plot.update(state)
     >>> plot.figure.alt
@@ -45,21 +46,28 @@ class LivePlot:
     def __init__(
         self,
         draw: Callable[[list[Any]], Figure],
+        redraw: Callable[[Figure, list[Any]], None] | None = None,
         *,
         live: bool = True,
         interval: float = INTERVAL,
+        share: float = SHARE,
         alt: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if interval < 0:
             raise ValueError(f"interval={interval} seconds between frames; expected 0 or more")
-        self.draw, self.live, self.interval, self.alt, self.clock = draw, live, interval, alt, clock
+        if not 0 < share <= 1:
+            raise ValueError(f"share={share} of the time for drawing; expected more than 0 and at most 1")
+        self.draw, self.redraw, self.live, self.alt, self.clock = draw, redraw, live, alt, clock
+        self.interval, self.share = interval, share
         self.states: list[Any] = []
         self.figure: Figure | None = None
+        self.frames, self.drawing = 0, 0.0  # drawn so far, and the seconds that took
         self._handle: Any = None
-        self._due = float("-inf")
+        self._began, self._due = clock(), float("-inf")
 
     def __enter__(self) -> "LivePlot":
+        self._began = self.clock()
         return self
 
     def update(self, state: Any) -> None:
@@ -68,33 +76,41 @@ class LivePlot:
         if not self.live or self.clock() < self._due or not in_kernel():
             return
         began = self.clock()
-        self._show(self._drawn())
-        ended = self.clock()
-        self._due = ended + max(self.interval - (ended - began), SHARE * (ended - began))
+        if self.figure is None or self.redraw is None:
+            self.figure = self.draw(self.states)
+        else:
+            self.redraw(self.figure, self.states)
+        figure = self._told(self.figure)
+        data = {"image/png": figure.frame(), "text/plain": figure.alt}
+        self._show(data, raw=True, metadata={"image/png": figure.metadata()})
+        took = self.clock() - began
+        self.frames, self.drawing = self.frames + 1, self.drawing + took
+        # the next frame must fit into the share too: it takes as long, or under half if the first is brought up to date
+        expected = took / 2 if self.frames == 1 and self.redraw else took
+        self._due = max(began + self.interval, self._began + (self.drawing + expected) / self.share - expected)
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if not self.states:
             return
         try:
-            self.figure = self._drawn()
+            self.figure = self._told(self.draw(self.states))  # anew: its layout fits what it shows at the end
             if in_kernel():
                 self._show(self.figure)
         except Exception:
             if error is None:  # else the block's own error is the one to tell
                 raise
 
-    def _drawn(self) -> Figure:
-        figure = self.draw(self.states)
+    def _told(self, figure: Figure) -> Figure:
         figure.alt = self.alt or figure.alt
         return figure
 
-    def _show(self, figure: Figure) -> None:
+    def _show(self, picture: Any, **options: Any) -> None:
         from IPython.display import display
 
         if self._handle is None:
-            self._handle = display(figure, display_id=True)
+            self._handle = display(picture, display_id=True, **options)
         else:
-            self._handle.update(figure)
+            self._handle.update(picture, **options)
 
 
 def in_kernel() -> bool:
@@ -108,7 +124,11 @@ def in_kernel() -> bool:
 
 def training_plot(title: str, live: bool = True, **options: Any) -> LivePlot:
     """A LivePlot of training records (`shc.training.fit`): loss per step, validation value per epoch, time left."""
-    return LivePlot(lambda records: training_frame(records, title), live=live, **options)
+
+    def redraw(figure: Figure, records: list[Any]) -> None:
+        draw_training(figure, records, title)
+
+    return LivePlot(lambda records: training_frame(records, title), redraw, live=live, **options)
 
 
 def centers_plot(
@@ -116,63 +136,8 @@ def centers_plot(
 ) -> LivePlot:
     """A LivePlot of center optimization steps for S [C, C]; `min_distance` in bits, by default the steps' own."""
     order = dendrogram_order(S) if order is None else order
-    return LivePlot(lambda steps: centers_frame(S, steps, -1, order, min_distance), live=live, **options)
 
+    def redraw(figure: Figure, steps: list[Any]) -> None:
+        draw_centers(figure, S, steps, -1, order, min_distance)
 
-def centers_frame(
-    S: np.ndarray,
-    steps: "Sequence[CenterStep]",
-    at: int = -1,
-    order: np.ndarray | None = None,
-    min_distance: int | None = None,
-) -> Figure:
-    """The centers of `steps[at]`: HᵀH/K as a heat map, distances between the classes, and the loss of all steps.
-
-    `order` int64 [C] sorts the heat map (by default S's dendrogram); `min_distance` in bits (by default the step's
-    own) is drawn as a line, and a set that breaks it is said to.
-    """
-    step = steps[at]
-    order = dendrogram_order(S) if order is None else order
-    wanted = step.required_distance if min_distance is None else min_distance
-    keeps = step.min_distance >= wanted
-    told = centers_status(step, wanted)
-    alt = f"Hash centers of {len(S)} classes: similarity, distances and loss; {told}"
-    figure, (left, middle, right) = new_figure(
-        11.5, 3.9, alt=alt, ncols=3, gridspec_kw=dict(width_ratios=[1.05, 1.1, 1.1])
-    )
-    with style():
-        heat = left.imshow(center_similarity(step.codes)[np.ix_(order, order)], vmin=-1, vmax=1)
-        left.set(xticks=[], yticks=[], xlabel=f"{len(S)} classes, similar ones side by side")
-        left.set_title("HᵀH/K")
-        figure.colorbar(heat, ax=left, shrink=0.8, ticks=[-1, 0, 1])
-
-        bits = len(step.histogram) - 1
-        color, hatch = (BLUE, "") if keeps else (ORANGE, "//")
-        middle.bar(np.arange(bits + 1), step.histogram, width=0.9, color=color, hatch=hatch, edgecolor="white", lw=0)
-        middle.axvline(wanted - 0.5, color="black", lw=1.6, ls="--", label=f"minimum distance {wanted}")
-        middle.set(xlabel="Hamming distance (bits)", ylabel="pairs of classes")
-        middle.set(xlim=(-1, bits + 1), ylim=(0, 1.3 * max(int(step.histogram.max()), 1)))
-        middle.set_title(f"closest pair: {step.min_distance} bits {'✓' if keeps else '✗ too close'}")
-        middle.legend(loc="upper right")
-
-        draw_loss(right, thinned(steps))
-        right.plot(step.step, step.loss, "o", color="black", ms=5)
-        right.set_xlim(steps[0].step, max(steps[-1].step, steps[0].step + 1))
-        # the first steps fall so far that the rest would be a flat line: they may leave the picture
-        later = steps[len(steps) // 20 :]
-        top = max(max(s.loss, s.best_loss) for s in later)
-        right.set_ylim(0, 1.4 * top if top > 0 else 1)
-        right.set_title(f"loss f = {step.loss:.4f}")
-        right.legend(loc="upper right")
-        figure.suptitle(told, x=0.01, ha="left", fontsize=10)
-    return figure
-
-
-def centers_status(step: "CenterStep", min_distance: int | None = None) -> str:
-    """One line on a step: its number and stage, f, best f, smallest distance, and whether it keeps the minimum."""
-    wanted = step.required_distance if min_distance is None else min_distance
-    kept = "✓ keeps" if step.min_distance >= wanted else "✗ breaks"
-    return (
-        f"step {step.step} ({step.stage}) · f = {step.loss:.4f}, best {step.best_loss:.4f} · "
-        f"smallest distance {step.min_distance} bits {kept} the minimum of {wanted}"
-    )
+    return LivePlot(lambda steps: centers_frame(S, steps, -1, order, min_distance), redraw, live=live, **options)

@@ -11,7 +11,8 @@ import numpy as np
 
 from shc import hamming, plots
 from shc.controls import CenterControls, HistorySlider, Pictured, button, ipw, row
-from shc.figures import BLUE, GREY, ORANGE, Figure, new_figure, style
+from shc.figures import BLUE, GREY, Figure, new_figure, style
+from shc.pictures import draw_codes
 
 __all__ = ["BitFlipper", "CenterControls", "HistorySlider", "RetrievalBrowser"]
 
@@ -88,14 +89,7 @@ def flipper_figure(codes: np.ndarray, names: Sequence[str], own: int, code: np.n
         + nearest_told(distances, names, own), nrows=2, gridspec_kw=dict(height_ratios=[2.2, rows]),
     )  # fmt: skip
     with style():
-        both = np.stack([codes[own], code])
-        top.imshow(both, cmap="cividis", vmin=-1.4, vmax=1.4, aspect="auto")
-        for k in np.flatnonzero(both[0] != both[1]):
-            top.add_patch(_rectangle(int(k)))
-        if bits <= 40:
-            for (row, k), bit in np.ndenumerate(both):
-                sign, color = ("+", "black") if bit > 0 else ("−", "white")
-                top.text(k, row, sign, ha="center", va="center", color=color)
+        draw_codes(top, np.stack([codes[own], code]))
         top.set(xticks=[])
         top.set_yticks([0, 1], [names[own], "edited"])
         flips = int(distances[own])
@@ -209,10 +203,3 @@ def check_numbers(told: str, images: Any, codes: np.ndarray, labels: Any) -> Non
 
 def _bits(count: int) -> str:
     return f"{count} bit" if count == 1 else f"{count} bits"
-
-
-def _rectangle(k: int) -> Any:
-    """A frame around bit k of the edited code."""
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((k - 0.45, 0.55), 0.9, 0.9, fill=False, edgecolor=ORANGE, lw=2)

@@ -1,5 +1,4 @@
 import doctest
-import itertools
 
 import numpy as np
 import pytest
@@ -9,15 +8,16 @@ from hypothesis import strategies as st
 from shc import bch, constructions
 from shc.bch import bch_centers
 from shc.constructions import (
+    algebraic_centers,
     centers_at_distance,
     distance_only_centers,
     feasible_centers,
     hadamard_centers,
     lexicode,
-    max_distance_limits,
     random_centers,
 )
 from shc.hamming import distance, min_distance_rule, minimum_distance, pair_histogram
+from shc.limits import algebraic_distance
 
 
 def is_code(codes, classes, bits):
@@ -27,35 +27,6 @@ def is_code(codes, classes, bits):
 def test_examples():
     assert doctest.testmod(constructions).failed == 0
     assert doctest.testmod(bch).failed == 0
-
-
-@pytest.mark.parametrize("bits", [2, 3, 4])
-def test_limits_are_never_below_what_enumeration_finds(bits):
-    words = np.array(list(itertools.product((-1, 1), repeat=bits)))
-    distances = distance(words, words)
-    for classes in range(2, min(2**bits, 6) + 1):
-        sets = [(0, *rest) for rest in itertools.combinations(range(1, 2**bits), classes - 1)]
-        best = max(min(distances[i, j] for i, j in itertools.combinations(chosen, 2)) for chosen in sets)
-        limits = max_distance_limits(bits, classes)
-        assert limits.gilbert_varshamov <= best <= limits.largest == min(limits.plotkin, limits.hamming)
-
-
-@given(st.integers(1, 200), st.integers(1, 3000))
-def test_limits_are_in_order_and_the_rule_less_one_is_certain(bits, classes):
-    if classes > 2**bits:
-        with pytest.raises(ValueError, match=f"{classes} classes.*{bits} bits"):
-            max_distance_limits(bits, classes)
-        return
-    limits = max_distance_limits(bits, classes)
-    assert 1 <= limits.gilbert_varshamov <= limits.largest <= bits
-    assert min_distance_rule(bits, classes) - 1 <= limits.gilbert_varshamov
-
-
-def test_known_limits():
-    assert max_distance_limits(8, 16).largest == 4  # the extended Hamming code meets it
-    assert max_distance_limits(7, 16).hamming == 3  # the Hamming code is perfect
-    assert max_distance_limits(64, 128).plotkin == 32  # Reed–Muller
-    assert max_distance_limits(23, 4096).hamming == 7  # the Golay code is perfect
 
 
 @given(st.integers(1, 70), st.integers(1, 60), st.integers(0, 99))
@@ -93,6 +64,13 @@ def test_shortened_bch_codes_keep_the_distance():
     for bits in (17, 23, 40, 63, 100):
         codes = bch_centers(bits, 8, bits // 4)
         assert minimum_distance(codes) >= bits // 4
+
+
+@pytest.mark.parametrize(("bits", "classes"), [(8, 10), (16, 33), (32, 64), (32, 100), (40, 100), (60, 100), (13, 2)])
+def test_algebraic_centers_keep_the_distance_of_the_table(bits, classes):
+    codes = algebraic_centers(bits, classes, seed=3)
+    assert is_code(codes, classes, bits) and minimum_distance(codes) >= algebraic_distance(bits, classes)
+    assert np.array_equal(codes, algebraic_centers(bits, classes, seed=3))
 
 
 def test_lexicode_is_greedy():

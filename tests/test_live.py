@@ -1,12 +1,14 @@
 """Live plots: how often they draw, what stays at the end, and what the frames say."""
 
 import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from shc import live
+from shc.center_plots import draw_centers
 from shc.centers import CenterStep
 from shc.figures import Figure
 from shc.hamming import minimum_distance, pair_histogram
@@ -32,13 +34,13 @@ class Clock:
 
 @pytest.fixture
 def shown(monkeypatch):
-    """What a notebook would show: a list of (new or replaced, figure)."""
+    """What a notebook would show: a list of (new or replaced, figure or the data of a frame)."""
     calls = []
 
-    def display(figure, display_id=False):
+    def display(picture, display_id=False, **options):
         assert display_id, "without an id the picture could not be replaced"
-        calls.append(("new", figure))
-        return SimpleNamespace(update=lambda figure: calls.append(("replaced", figure)))
+        calls.append(("new", picture))
+        return SimpleNamespace(update=lambda picture, **options: calls.append(("replaced", picture)))
 
     monkeypatch.setattr("IPython.display.display", display)
     monkeypatch.setattr(live, "in_kernel", lambda: True)
@@ -82,13 +84,46 @@ def test_at_most_four_frames_a_second(shown, every):
     assert max(np.diff(times)) <= 0.25 + every + 1e-9, "frames are not held back longer than needed"
 
 
-def test_slow_drawing_takes_at_most_a_third_of_the_time(shown):
-    clock = Clock(cost=1.0)
-    with LivePlot(clock.draw, clock=clock) as plot:
-        for _ in range(3000):
+@pytest.mark.parametrize("cost, share", [(0.02, 0.05), (0.3, 0.05), (1.0, 0.05), (0.3, 0.2), (0.1, 1.0)])
+def test_drawing_takes_no_more_than_its_share_of_the_time(shown, cost, share):
+    clock = Clock(cost=cost)
+    with LivePlot(clock.draw, share=share, clock=clock) as plot:
+        while clock.now < 200:
+            plot.update(None)
+            assert plot.drawing <= share * clock.now + 1e-9 or plot.frames == 1, "the first frame is shown at once"
+            clock.now += 0.01
+        assert plot.frames == len(clock.drawn) and plot.drawing == pytest.approx(cost * plot.frames)
+        most = min(share / cost, 4) * clock.now
+        assert 0.9 * most - 2 <= plot.frames <= most, "frames are not held back longer than needed"
+
+
+def test_redrawing_for_less_shows_more_frames_within_the_share(shown):
+    clock = Clock(cost=0.1)
+
+    def redraw(figure, states):
+        clock.now += 0.03
+
+    with LivePlot(clock.draw, redraw, clock=clock) as plot:
+        while clock.now < 60:
+            plot.update(None)
+            assert plot.drawing <= 0.05 * clock.now + 1e-9 or plot.frames == 1
+            if plot.frames == 1:
+                second = clock.now
+            clock.now += 0.01
+    assert second <= 0.15 / 0.05 + 0.1, "the second frame does not wait as if it were another first"
+    assert plot.frames > 0.9 * 60 * 0.05 / 0.03
+
+
+def test_the_share_counts_from_the_start_of_the_block(shown):
+    clock = Clock(cost=0.1)
+    plot = LivePlot(clock.draw, clock=clock)
+    clock.now += 100  # between the cell that makes the plot and the one that uses it
+    with plot:
+        for _ in range(100):
             plot.update(None)
             clock.now += 0.01
-    assert 5 <= len(clock.drawn) <= clock.now / 3 + 2
+        assert plot.frames == 1
+    assert plot.drawing == pytest.approx(0.1), "the final figure does not count"
 
 
 def test_one_place_is_redrawn_and_the_last_state_stays(shown):
@@ -159,6 +194,24 @@ def test_alternative_text_goes_to_the_notebook(shown):
 def test_interval_is_checked():
     with pytest.raises(ValueError, match=r"interval=-1 .* 0 or more"):
         LivePlot(Clock().draw, interval=-1)
+    for share in (0, 1.5, float("nan")):
+        with pytest.raises(ValueError, match=rf"share={share} .* at most 1"):
+            LivePlot(Clock().draw, share=share)
+
+
+def test_frames_redraw_one_figure_and_the_end_is_drawn_anew(shown):
+    clock = Clock()
+    redrawn = []
+    with LivePlot(clock.draw, lambda figure, states: redrawn.append((figure, len(states))), clock=clock) as plot:
+        plot.update(None)
+        first = plot.figure
+        for _ in range(2):
+            clock.now += 1
+            plot.update(None)
+    assert clock.drawn == [1, 3] and redrawn == [(first, 2), (first, 3)]
+    frames, (_, final) = shown[:-1], shown[-1]
+    assert [set(data) for _, data in frames] == [{"image/png", "text/plain"}] * 3
+    assert final is plot.figure is not first and plot.frames == 3
 
 
 def test_training_frame_tells_speed_time_left_and_best_value():
@@ -210,7 +263,7 @@ def test_a_set_that_is_too_close_is_said_to_be():
     kept, broken = centers_frame(S, steps, 0), centers_frame(S, steps, 1)
     assert "✓" in kept.axes[1].get_title(loc="left") and "✓ keeps the minimum of 1" in kept.alt
     assert "✗ too close" in broken.axes[1].get_title(loc="left") and "✗ breaks the minimum of 2" in broken.alt
-    assert {bar.get_hatch() for bar in broken.axes[1].patches} == {"//"}, "not by colour alone"
+    assert [bool(bar.get_hatch()) for bar in broken.axes[1].patches] == [True] * 2 + [False] * 3, "not by colour alone"
     assert "minimum of 3" in centers_frame(S, steps, 0, min_distance=3).alt
 
 
@@ -219,7 +272,45 @@ def test_the_loss_panel_shows_all_steps_and_marks_the_one_shown():
     right = centers_frame(S, steps, 12).axes[2]
     assert list(right.lines[0].get_ydata()) == [s.loss for s in steps]
     assert (right.lines[2].get_xdata()[0], right.lines[2].get_ydata()[0]) == (12, 1 / 13)
+    assert right.get_xlim() == (0, 29)
     assert centers_frame(S, [step_of(CODES, loss=-0.1)]).axes[2].get_ylim() == (0, 1), "a loss of 0 still has an axis"
+
+
+def test_a_redrawn_frame_is_the_frame_drawn_anew():
+    codes = np.random.default_rng(0).choice([-1, 1], (30, 3, 9))
+    steps = [step_of(c, step=i, loss=1 / (i + 1), required=2) for i, c in enumerate(codes)]
+    figure, order = Figure(), np.array([2, 0, 1])
+    for at, known, wanted in ((0, 1, None), (20, 25, None), (3, 30, None), (29, 30, 4)):
+        draw_centers(figure, S, steps[:known], at, order, wanted)
+        anew = centers_frame(S, steps[:known], at, order, wanted)
+        assert figure.frame() == anew.frame() and figure.alt == anew.alt
+
+
+def test_another_code_length_begins_the_figure_anew():
+    figure = Figure()
+    for codes in (CODES, np.ones((3, 7)), CODES):
+        draw_centers(figure, S, [step_of(codes)], -1, np.arange(3))
+        assert len(figure.axes[1].patches) == np.shape(codes)[1] + 1
+
+
+def test_a_frame_costs_a_fraction_of_a_new_figure():
+    steps = [step_of(CODES, step=i) for i in range(50)]
+    order, figure = np.arange(3), Figure()
+    draw_centers(figure, S, steps, -1, order)
+    figure.frame()
+
+    def seconds(draw):
+        began = time.perf_counter()
+        draw()
+        return time.perf_counter() - began
+
+    def redraw():
+        draw_centers(figure, S, steps, -1, order)
+        figure.frame()
+
+    again = min(seconds(redraw) for _ in range(5))
+    anew = min(seconds(lambda: centers_frame(S, steps, -1, order)._repr_mimebundle_()) for _ in range(5))
+    assert again < 0.5 * anew, f"{again * 1e3:.0f} ms a frame, {anew * 1e3:.0f} ms a figure"
 
 
 def test_centers_plot_ends_with_the_last_step(shown):

@@ -6,13 +6,16 @@ import itertools
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as MatplotlibFigure
 from matplotlib.text import Text
 from PIL import Image
 
 from shc import centers, figures, live, plots
 from shc.charts import smoothed
+from shc.comparison import ComparedCenters, compare_centers
 from shc.hamming import distance, pair_histogram
+from shc.limits import distance_table
 
 LONG = ["smiling face with sunglasses", "musical instruments", "ant", "woman’s boot"]
 
@@ -42,6 +45,7 @@ def pictures(classes: int):
     S, codes, names, groups, group_names = example(classes)
     order = plots.dendrogram_order(S)
     history = list(centers.optimize_centers(S, 16, sweeps=20, records=8))
+    compared = compare_centers(S, 12, sweeps=5)
     rng = np.random.default_rng(1)
     patches = np.ones((8, 8), np.uint8)  # drawings have areas of one colour
     images = np.kron(rng.integers(0, 256, (3, 3, 4, 4), dtype=np.uint8), patches)
@@ -59,6 +63,10 @@ def pictures(classes: int):
         "centers_map": plots.centers_map(codes, groups, group_names, order, names),
         "class_dendrogram": plots.class_dendrogram(S, names, groups, group_names),
         "film_strip": plots.film_strip(history, S, order),
+        "distance_limits": plots.distance_limits(12, classes),
+        "compared_centers": plots.compared_centers(compared, 0.01),
+        "loss_parts": plots.loss_parts({"12 bits, d = 4": (0.05, 0.03, 0.04, 0.02), "long": (0.01, 0.009, 0.001, 0.0)}),
+        "closest_pairs": plots.closest_pairs(S, {"d = 0": codes, "d = 4": codes[::-1]}, names),
         "optimization_curves": plots.optimization_curves(history),
         "training_curves": plots.training_curves({"semantic": records(), "random": records()}, title="Training"),
         "one training curve": plots.training_curves(records(25), title="classifier"),
@@ -200,6 +208,7 @@ def test_few_classes_and_one_group_can_be_drawn(classes):
         plots.confusion_heatmap(np.eye(classes), groups, ["all"]),
         plots.confusion_pairs(np.eye(classes), names),
         plots.code_strip(codes, names),
+        plots.closest_pairs(S, {"codes": codes}, names),
     ):
         assert len(figure.frame()) > 1000
 
@@ -278,6 +287,46 @@ def test_film_strip_flags_sets_that_break_the_distance():
         assert ("✓" in axes.get_xlabel()) == step.feasible
 
 
+def test_distance_limits_draws_the_table():
+    left, right = plots.distance_limits(16, 10, lengths=(2, 8, 16), sizes=(4, 10, 2**17)).axes
+    rows = {(axes, k): distance_table([k[0]], [k[1]])[0] for axes, k in ((0, (8, 10)), (0, (16, 10)), (1, (16, 4)))}
+    names = ("hamming", "plotkin", "algebraic", "gilbert_varshamov", "rule")
+    for i, name in enumerate(names):
+        assert left.lines[i].get_ydata().tolist() == [getattr(rows[0, k], name) for k in ((8, 10), (16, 10))]
+    assert list(left.lines[0].get_xdata()) == [8, 16], "10 classes do not fit into 2 bits"
+    assert list(right.lines[0].get_xdata()) == [4, 10] and right.lines[4].get_ydata()[0] == rows[1, (16, 4)].rule
+
+
+def test_compared_centers_mark_broken_sets_and_the_best_that_keeps_the_distance():
+    made = [(0.3, 1), (0.1, 4), (0.2, 4)]
+    rows = [ComparedCenters(f"set {i}", np.ones((2, 8)), f, d, 4, 0.02 + i, "") for i, (f, d) in enumerate(made)]
+    axes = plots.compared_centers(rows, 0.05).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [0.3, 0.1, 0.2]
+    assert [bool(bar.get_hatch()) for bar in axes.patches] == [True, False, False]
+    assert axes.patches[1].get_facecolor()[:3] == pytest.approx(to_rgb(figures.BLUE))
+    told = [t.get_text() for t in axes.texts]
+    assert "1 bits ✗ too close · under 0.1 s" in told[0] and "4 bits ✓ · 1.0 s" in told[1]
+
+
+def test_loss_parts_add_up_to_f():
+    parts = {"a": (0.05, 0.03, 0.04, 0.02), "b": (0.01, 0.01, 0.0, 0.0), "nothing": (0, 0, 0, 0)}
+    axes = plots.loss_parts(parts).axes[0]
+    widths = np.array([bar.get_width() for bar in axes.patches]).reshape(3, 3)  # part, name
+    assert np.allclose(widths.sum(0), [0.05, 0.01, 0]) and np.allclose(widths[:, 0], [0.02, 0.01, 0.02])
+    assert axes.lines[0].get_xdata().tolist() == [0.04, 0, 0]
+    assert "at most 1.67 × the optimum" in axes.texts[-3].get_text() and "optimum" not in axes.texts[-1].get_text()
+
+
+def test_closest_pairs_are_those_of_the_first_set():
+    codes = np.array([[1, 1, 1, 1], [1, 1, 1, -1], [-1, -1, -1, -1]])
+    apart = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [-1, -1, -1, -1]])
+    S = np.array([[1, 0.5, -0.5], [0.5, 1, -1], [-0.5, -1, 1]])
+    axes = plots.closest_pairs(S, {"first": codes, "other": apart}, ["cat", "dog", "car"], pairs=2).axes[0]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["cat – dog", "dog – car"]
+    asked, first, other = (line.get_xdata().tolist() for line in axes.lines)
+    assert (asked, first, other) == ([1, 4], [1, 3], [2, 2])
+
+
 def test_worst_failures_come_first():
     relations = np.array([[2, 2], [0, 0], [1, 0]])
     images = np.zeros((3, 3, 8, 8), np.uint8)
@@ -316,6 +365,11 @@ def test_smoothed_curves_have_no_edge_effects():
         (lambda: plots.film_strip([], np.eye(3)), "no steps"),
         (lambda: plots.optimization_curves([]), "no steps"),
         (lambda: plots.training_curves([]), "no training records"),
+        (lambda: plots.compared_centers([]), "no sets to compare"),
+        (lambda: plots.loss_parts({}), "nothing to draw"),
+        (lambda: plots.loss_parts({"a": (0.1, 0.2, 0.1, 0.0)}), "a: f = 0.1, bound 0.2.*expected no f below its bound"),
+        (lambda: plots.loss_parts({"a": (0.3, 0.2, 0.1, 0.15)}), "0.1 and 0.15 at distance 0"),
+        (lambda: plots.closest_pairs(np.eye(2), {}, ["a", "b"]), "no sets of centers"),
         (lambda: plots.class_dendrogram(np.eye(1), ["a"]), "at least 2 classes"),
         (lambda: plots.quantization_histogram(np.array([[3.0]])), "apply tanh first"),
         (lambda: plots.bars_with_intervals({}, "mAP"), "no rows"),
@@ -335,8 +389,6 @@ def test_errors_say_what_to_pass(call, told):
 
 
 def test_palette_differs_in_grey_between_neighbors():
-    from matplotlib.colors import to_rgb
-
     grey = np.array([to_rgb(c) for c in figures.palette(20)]) @ [0.299, 0.587, 0.114]
     assert len(set(figures.palette(20))) == 20
     assert np.abs(np.diff(grey)).min() > 0.1

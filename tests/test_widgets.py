@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from shc import hamming
+from shc.center_plots import centers_frame
 from shc.centers import CenterStep
 from shc.figures import Figure
 from shc.widgets import BitFlipper, CenterControls, HistorySlider, RetrievalBrowser, flipper_figure
@@ -40,12 +41,11 @@ def steps_of(S, bits, *, min_distance, seed, sweeps=None, count=50):
 def quick(monkeypatch):
     """Small pictures instead of frames, for tests of what buttons do."""
 
-    def frame(S, steps, at, order):
-        figure = Figure(figsize=(1, 1))
+    def draw(figure, S, steps, at, order):
+        figure.set_size_inches(1, 1)
         figure.alt = f"frame of step {steps[at].step}"
-        return figure
 
-    monkeypatch.setattr("shc.controls.centers_frame", frame)
+    monkeypatch.setattr("shc.controls.draw_centers", draw)
 
 
 def controls(**options):
@@ -227,6 +227,7 @@ def test_history_slider_shows_the_chosen_record():
     assert "step 2 (anneal)" in widget.alt and widget.image.value != last
     widget.slider.value = 5
     assert widget.image.value == last
+    assert last == centers_frame(S, history, -1, np.arange(3)).frame(), "redrawn frames are those drawn anew"
     assert "step 5 (done)" in widget.static().alt
     with pytest.raises(ValueError, match="no history to replay"):
         HistorySlider([], S)
