@@ -66,7 +66,8 @@ def tanglegram(codes: np.ndarray, hierarchy: Hierarchy, names: Sequence[str]) ->
     places[order] = np.arange(len(order))
     beside = _draw_taxonomy(right, hierarchy, places)
     colors = _group_colors(len(group_names))
-    ends = [[(0, places[c]), (1, beside[c])] for c in range(len(codes))]
+    start = 0.45 if few else 0  # behind the names
+    ends = [[(start, places[c]), (1, beside[c])] for c in range(len(codes))]
     middle.add_collection(LineCollection(ends, colors=[colors[g] for g in ids], linewidths=1.2))
     middle.set(xlim=(0, 1), xticks=[])
     for axes in (left, middle, right):
@@ -77,10 +78,8 @@ def tanglegram(codes: np.ndarray, hierarchy: Hierarchy, names: Sequence[str]) ->
     left.set_title(f"Centers and taxonomy{told}")
     right.set_title("Taxonomy")
     _name_super_classes(right, ids, group_names, beside)
-    if few:
-        for c, name in enumerate(names):
-            middle.text(0.5, (places[c] + beside[c]) / 2, shortened(name), ha="center", va="center", fontsize=8,
-                        bbox=dict(fc="white", ec="none", pad=0.6))  # fmt: skip
+    for c in range(len(codes)) if few else ():
+        middle.text(0.43, places[c], shortened(names[c]), ha="right", va="center", fontsize=8)
     return figure
 
 
@@ -129,7 +128,7 @@ def stress_chart(
     right.tick_params(axis="y", length=0)
     right.set(ylim=(worst - 0.5, -0.5), xlabel="stress")
     right.xaxis.set_major_locator(MaxNLocator(4))
-    right.set_title(f"The worst, with whom; black: forced by d = {min_distance}")
+    right.set_title(f"The worst (black: forced by d = {min_distance})")
     if several and group_names is not None:
         _group_legend(figure, sorted(set(ids.tolist())), group_names)
     return figure
@@ -248,12 +247,13 @@ def frontier_curves(
     frontiers: "Mapping[int, Sequence[FrontierPoint]]",
     rules: Mapping[int, int] | None = None,
     maps: Mapping[str, Mapping[int, Sequence[float]]] | None = None,
-    map_title: str = "After training",
+    map_bits: int | None = None,
+    map_title: str = "after training",
 ) -> Figure:
     """Loss f and its lower bound against the minimum distance, one panel per code length, the gap shaded.
 
-    `rules` marks a distance for each code length. `maps` adds a panel: by name (mAP, …) the values, one per seed, at
-    each distance; lines are their means.
+    `rules` marks a distance for each code length. `maps` adds a panel for codes of `map_bits`: by name (mAP, …) the
+    values, one per seed, at each distance; lines are their means.
     """
     if not frontiers or not all(len(points) for points in frontiers.values()):
         raise ValueError("there are no points to draw; make them with shc.frontier.frontier")
@@ -264,7 +264,7 @@ def frontier_curves(
         best = max(means, key=means.__getitem__)
         alt += f"; {name} is largest at d = {best}: {means[best]:.3f}"
     columns = len(frontiers) + bool(maps)
-    figure, axes = new_figure(min(3.1 * columns + 0.6, 11.5), 3.9, alt=alt, ncols=columns, squeeze=False)
+    figure, axes = new_figure(max(5, min(3.1 * columns + 0.6, 11.5)), 3.9, alt=alt, ncols=columns, squeeze=False)
     top = 1.08 * max(point.loss for points in frontiers.values() for point in points)
     for i, (ax, (bits, points)) in enumerate(zip(axes[0], frontiers.items(), strict=False)):
         d = [point.min_distance for point in points]
@@ -281,13 +281,16 @@ def frontier_curves(
             ax.tick_params(labelleft=False)
     axes[0, 0].set_ylabel("loss f(H)")
     handles, words = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, words, loc="outside lower center", ncols=4)
+    figure.legend(handles, words, loc="outside lower center", ncols=4 if columns > 2 else 2)
     if maps:
-        _draw_maps(axes[0, -1], maps, map_title)
+        _draw_maps(axes[0, -1], maps)
+        axes[0, -1].set_title(map_title if map_bits is None else f"{map_bits} bits: {map_title}")
+        if rules and map_bits in rules:
+            axes[0, -1].axvline(rules[map_bits], color=ORANGE, lw=1.8, ls="-.", zorder=1)
     return figure
 
 
-def _draw_maps(axes: Axes, maps: Mapping[str, Mapping[int, Sequence[float]]], title: str) -> None:
+def _draw_maps(axes: Axes, maps: Mapping[str, Mapping[int, Sequence[float]]]) -> None:
     """Retrieval against the distance: a line through the means over seeds, and every seed as a mark."""
     for i, (name, values) in enumerate(maps.items()):
         d = sorted(values)
@@ -296,7 +299,6 @@ def _draw_maps(axes: Axes, maps: Mapping[str, Mapping[int, Sequence[float]]], ti
         axes.plot(d, [np.mean(values[x]) for x in d], lw=1.8, ls=LINES[i % len(LINES)], color=look["color"])
         axes.plot([], [], lw=1.8, ls=LINES[i % len(LINES)], label=name, **look)
     axes.set(xlabel="minimum distance d (bits)")
-    axes.set_title(title)
     axes.set_ylim(0, axes.get_ylim()[1] * 1.02)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.legend(loc="lower left")
