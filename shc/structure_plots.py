@@ -285,7 +285,7 @@ def frontier_curves(
     if maps:
         _draw_maps(axes[0, -1], maps)
         axes[0, -1].set_title(map_title if map_bits is None else f"{map_bits} bits: {map_title}")
-        if rules and map_bits in rules:
+        if rules and map_bits is not None and map_bits in rules:
             axes[0, -1].axvline(rules[map_bits], color=ORANGE, lw=1.8, ls="-.", zorder=1)
     return figure
 
