@@ -13,6 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from shc.figures import BLUE, GREY, NAMED, Figure, class_axes, figure_of, new_figure, palette, shortened, signed, styled
+from shc.structure import average_linkage
 
 
 def dendrogram_order(S: np.ndarray) -> np.ndarray:
@@ -93,30 +94,19 @@ def class_dendrogram(
 
     For centers pass `center_similarity(codes)` and `bits`: joints then stand at Hamming distances K(1 − s)/2.
     """
-    from scipy.cluster.hierarchy import dendrogram
-
     S = square(S)
     if len(S) < 2:
         raise ValueError(f"a dendrogram needs at least 2 classes, got {len(S)}")
     tree = _linkage(S)
     tree[:, 2] *= 1 if bits is None else bits / 2
-    drawn = dendrogram(tree, no_plot=True, link_color_func=str)
-    order = np.array(drawn["leaves"])
-    members = [{i} for i in range(len(S))]
-    for a, b, *_ in tree:
-        members.append(members[int(a)] | members[int(b)])
-    colors, group_ids = palette(len(group_names or ())), None if groups is None else whole(groups)
-    joints = [members[int(node)] for node in drawn["color_list"]]
-    kinds = [set() if group_ids is None else {int(group_ids[c]) for c in joint} for joint in joints]
+    order, segments, kinds = branches(tree, groups)
+    colors = palette(len(group_names or ()))
     pure = [len(kind) == 1 for kind in kinds]
     told = (
         f"{sum(pure)} of {len(pure)} joints stay inside one super-class" if groups is not None else "similar join early"
     )
     alt = f"Dendrogram of {len(S)} classes: {told}"
     figure, axes = figure_of(ax, 8, 6.3 if len(S) > NAMED else 1.4 + 0.24 * len(S), alt)
-    # scipy puts leaf i at 5 + 10 i; here leaf i is row i, as in the heat maps
-    bends = zip(drawn["dcoord"], drawn["icoord"], strict=True)
-    segments = [np.column_stack([x, (np.array(y) - 5) / 10]) for x, y in bends]
     shades = [colors[min(kind)] if len(kind) == 1 and colors else "#4d4d4d" for kind in kinds]
     axes.add_collection(LineCollection(segments, colors=shades, linewidths=[2.4 if one else 1.1 for one in pure]))
     axes.set(xlim=(0, max(tree[:, 2].max(), 1e-9) * 1.03), ylim=(len(S) - 0.5, -0.5))
@@ -126,6 +116,22 @@ def class_dendrogram(
     axes.set_xlabel("1 − similarity, mean over pairs" if bits is None else "Hamming distance (bits), mean over pairs")
     axes.set_title(title or told[0].upper() + told[1:])
     return figure
+
+
+def branches(tree: np.ndarray, groups: np.ndarray | None = None) -> tuple[np.ndarray, list[np.ndarray], list[set[int]]]:
+    """What a dendrogram [C − 1, 4] is drawn from: leaves in order int64 [C]; line and super-classes of each joint.
+
+    Leaf i of the order is row i, as in the heat maps; lines are [4, 2], height and row.
+    """
+    from scipy.cluster.hierarchy import dendrogram
+
+    drawn = dendrogram(tree, no_plot=True, link_color_func=str)
+    kinds: list[set[int]] = [set() if groups is None else {int(groups[i])} for i in range(len(tree) + 1)]
+    for a, b, *_ in tree:
+        kinds.append(kinds[int(a)] | kinds[int(b)])
+    bends = zip(drawn["dcoord"], drawn["icoord"], strict=True)
+    lines = [np.column_stack([x, (np.array(y) - 5) / 10]) for x, y in bends]  # scipy puts leaf i at 5 + 10 i
+    return np.array(drawn["leaves"]), lines, [kinds[int(joint)] for joint in drawn["color_list"]]
 
 
 @styled
@@ -283,9 +289,6 @@ def _heat(
 
 
 def _linkage(S: np.ndarray) -> np.ndarray:
-    from scipy.cluster.hierarchy import linkage
-    from scipy.spatial.distance import squareform
-
     apart = np.clip(1 - (S + S.T) / 2, 0, None)
     np.fill_diagonal(apart, 0)
-    return linkage(squareform(apart, checks=False), "average", optimal_ordering=True)
+    return average_linkage(apart)

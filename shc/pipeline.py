@@ -19,7 +19,7 @@ from shc.runs import Run, RunError, atomic_write, library_versions, read_json, t
 
 SEQUENCE = (
     "00_tour", "01_classifier", "02_class_similarity", "03_hash_centers", "04_hashing_network", "05_retrieval",
-    "solutions",
+    "06_center_structure", "solutions",
 )  # fmt: skip
 MAKES = {
     "01_classifier": ("classifier", "statistics"),

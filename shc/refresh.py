@@ -20,6 +20,7 @@ THUMBNAILS = {  # notebook → the figure of the run that stands for it in the R
     "03_hash_centers": "03_film_strip",
     "04_hashing_network": "04_quantization",
     "05_retrieval": "05_retrieval",
+    "06_center_structure": "06_tanglegram",
 }
 HERO = ("03_similarity_and_centers", "05_retrieval")
 START, END = "<!-- numbers:", "<!-- end of numbers -->"

@@ -18,6 +18,7 @@ from shc import centers as stage2
 from shc import constructions, datasets, hamming, methods, metrics, similarity
 from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig, SimilarityConfig
 from shc.datasets import ImageSet
+from shc.hierarchy import Hierarchy
 from shc.methods.csq import csq_centers
 from shc.models import Classifier, Hasher, backbone, codes_from
 from shc.runs import Artifact, MissingArtifact, Run, RunError, artifact_key
@@ -59,6 +60,13 @@ def trained_groups(images: ImageSet) -> tuple[np.ndarray, list[str]]:
     if images.hierarchy is None:
         return np.zeros(len(images.train_classes), dtype=np.int64), ["all classes"]
     return images.hierarchy.group_ids()[images.train_classes.numpy()], images.hierarchy.group_names()
+
+
+def trained_hierarchy(images: ImageSet) -> Hierarchy | None:
+    """The class tree of the trained classes, in the order of the rows of S; None without a hierarchy."""
+    if images.hierarchy is None:
+        return None
+    return Hierarchy(tuple(images.hierarchy.paths[c] for c in images.train_classes.tolist()))
 
 
 # ---------------------------------------------------------------------------------------------- stage 1

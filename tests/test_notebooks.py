@@ -1,5 +1,6 @@
 """The committed notebooks: their outputs belong to this code. And the sequence once, headless, on little data."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from web_page import Page
 
-from shc import hamming, parameters, pipeline, refresh, report, stages
+from shc import config, hamming, parameters, pipeline, refresh, report, stages, structure
 from shc.pipeline import SEQUENCE
 from shc.runs import Run
 
@@ -136,6 +137,56 @@ def test_the_readme_shows_the_committed_numbers():
     assert refresh.with_numbers(readme, refresh.numbers(ROOT / "benchmarks")) == readme, "run `shc refresh`"
 
 
+# ------------------------------------------------------------------------------------------ other kinds of data
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory):
+    """A function that makes a run of little data, with the options of `shc.config.Data`."""
+
+    def make(**options):
+        run = Run(tmp_path_factory.mktemp("tiny"))
+        data = config.Data(scale=0.02, size=16, **options)
+        classifier = config.ClassifierConfig(epochs=1, batch=64, device="cpu")
+        hasher = config.HasherConfig(epochs=1, batch=64, device="cpu")
+        stages.run_all(run, data, classifier, config.CentersConfig(bits=16), hasher, kinds=("semantic",))
+        return run
+
+    return make
+
+
+def run_cells(name, **values):
+    """Execute a notebook's code cells here, with other parameters; returns the names that they leave."""
+    left = {"display": print}
+    for cell in code_cells(load(name)):
+        exec("".join(cell["source"]), left)
+        if "parameters" in cell["metadata"].get("tags", []):
+            left |= values
+    return left
+
+
+SMALL = dict(map_codes=60, frontier_step=64, frontier_seeds=1, frontier_thin=1, device="cpu", live=False)
+
+
+def test_center_structure_says_what_it_skips_without_a_taxonomy(tiny_run, monkeypatch, capsys):
+    run = tiny_run()
+    known = stages.images_of
+    monkeypatch.setattr(stages, "images_of", lambda folder: dataclasses.replace(known(folder), hierarchy=None))
+    left = run_cells("06_center_structure", run=str(run.path), **SMALL)
+    assert capsys.readouterr().out.count("skipped: 'emoji' has no class hierarchy") == 4
+    assert set(left["after"]) == {"mAP@ALL"}
+    assert not (run.path / "figures" / "06_tanglegram.png").exists()
+    assert (run.path / "figures" / "06_frontier.png").exists()
+    assert "cophenetic centers and taxonomy" not in run.results()["structure"]
+
+
+def test_center_structure_works_for_classes_that_were_never_trained(tiny_run):
+    run = tiny_run(protocol="unseen-classes")
+    left = run_cells("06_center_structure", run=str(run.path), **SMALL)
+    assert left["split"] == "train" and left["C"] == 80
+    assert run.results()["structure"]["cophenetic centers and taxonomy"] < 1
+
+
 # ------------------------------------------------------------------------------------------ one headless run
 
 
@@ -174,6 +225,10 @@ def test_the_centers_keep_the_papers_distance(quick):
     codes = stages.load_centers(run, images)[0]["codes"]
     classes, bits = codes.shape
     assert hamming.minimum_distance(codes) >= hamming.min_distance_rule(bits, classes)
+    told = run.results()["structure"]
+    assert told["spearman"] == pytest.approx(
+        structure.rank_agreement(run.load("similarity")["S"], codes).spearman, abs=1e-4
+    )
     centers = run.results()["centers"]
     assert centers["bound"] <= centers["loss"] and centers["min_distance"] == hamming.minimum_distance(codes)
 

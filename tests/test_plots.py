@@ -11,10 +11,11 @@ from matplotlib.figure import Figure as MatplotlibFigure
 from matplotlib.text import Text
 from PIL import Image
 
-from shc import centers, figures, live, plots
+from shc import centers, figures, frontier, live, plots, structure
 from shc.charts import smoothed
 from shc.comparison import ComparedCenters, compare_centers
 from shc.hamming import distance, pair_histogram
+from shc.hierarchy import Hierarchy
 from shc.limits import distance_table
 
 LONG = ["smiling face with sunglasses", "musical instruments", "ant", "woman’s boot"]
@@ -41,6 +42,31 @@ def records(steps: int = 40):
     ]  # fmt: skip
 
 
+def points(bits: int, distances: list[int]):
+    """A frontier with made-up values."""
+    codes = np.ones((2, bits), np.int8)
+    return [frontier.FrontierPoint(bits, d, 0.01 + 0.001 * d, 0.005 + 0.001 * d, d, 0.5, codes) for d in distances]
+
+
+def structure_pictures(S, codes, names, groups, group_names):
+    """Those of shc.structure_plots."""
+    tree, rng = Hierarchy(tuple((group_names[g],) for g in groups)), np.random.default_rng(2)
+    labels = rng.integers(0, len(S), 400)
+    around = {name: rng.standard_normal((len(S) + 400, 2)) for name in ("Classical MDS: 12% of the variance", "UMAP")}
+    frontiers = {16: points(16, [0, 2, 4, 6]), 32: points(32, [0, 8, 10, 13]), 64: points(64, [0, 16, 24, 32])}
+    maps = {"mAP@ALL": {0: [0.3, 0.31], 10: [0.35]}, "super-class mAP": {0: [0.2, 0.22], 10: [0.15]}}
+    return {
+        "tanglegram": plots.tanglegram(codes, tree, names),
+        "stress_chart": plots.stress_chart(S, codes, names, groups, group_names, 4),
+        "bit_meanings": plots.bit_meanings(codes, groups, group_names, structure.chance_information(codes, groups, 20)),
+        "bit_correlations": plots.bit_correlations({"centers": codes, "codes of query images": codes[::-1]}),
+        "code_maps": plots.code_maps(around, labels, groups, group_names),
+        "code_maps without groups": plots.code_maps(around, labels),
+        "frontier_curves": plots.frontier_curves(frontiers, {16: 4, 32: 10}, maps, 32, "linear hasher"),
+        "one frontier": plots.frontier_curves({16: points(16, [0, 4])}),
+    }
+
+
 def pictures(classes: int):
     S, codes, names, groups, group_names = example(classes)
     order = plots.dendrogram_order(S)
@@ -55,7 +81,7 @@ def pictures(classes: int):
     told = [[LONG[(i + j) % 4] for j in range(10)] for i in range(3)]
     confusion = rng.integers(0, 4, (classes, classes)) + 50 * np.eye(classes, dtype=int)
     detail = np.vstack([codes[:1], codes[np.arange(10) % classes]])
-    return {
+    return structure_pictures(S, codes, names, groups, group_names) | {
         "similarity_heatmap": plots.similarity_heatmap(S, names, groups, group_names),
         "similarity_and_centers": plots.similarity_and_centers(S, codes, names, groups, group_names, order),
         "similarity_vs_distance": plots.similarity_vs_distance(S, codes, 4, groups),
@@ -225,6 +251,63 @@ def test_equal_codes_and_constant_similarities_can_be_drawn():
     assert len(plots.bit_balance(codes).png()) > 1000
 
 
+def test_the_tanglegram_ties_every_class_to_itself_and_crosses_little():
+    _, codes, names, groups, group_names = example()
+    tree = Hierarchy(tuple((group_names[g],) for g in groups))
+    figure = plots.tanglegram(codes, tree, names)
+    middle = figure.axes[1]
+    ends = np.array([line[:, 1] for line in middle.collections[0].get_segments()])  # [C, 2], left and right height
+    assert sorted(ends[:, 0]) == sorted(ends[:, 1]) == list(range(100))
+    for g in range(20):  # the taxonomy keeps super-classes together
+        assert np.ptp(ends[groups == g, 1]) == (groups == g).sum() - 1
+    crossings = sum(np.sign(a[0] - b[0]) != np.sign(a[1] - b[1]) for a, b in itertools.combinations(ends, 2))
+    assert crossings < 100 * 99 / 4 / 2  # half of what a random order of the taxonomy has
+    rho = structure.cophenetic_correlation(
+        structure.joint_heights(structure.average_linkage(distance(codes, codes))), structure.taxonomy_heights(tree)
+    )
+    assert figure.alt.endswith(f"cophenetic correlation {rho:.2f}")
+    assert {t for t, _ in words(figure)} >= set(group_names)
+
+
+def test_a_deep_and_a_flat_taxonomy_can_be_drawn():
+    _, codes, names, _, _ = example(6)
+    for paths in ([("a", "b"), ("a", "b"), ("a", "c"), ("d", "e"), ("d", "e"), ("d", "f")], [("all",)] * 6):
+        figure = plots.tanglegram(codes, Hierarchy(tuple(paths)), names)
+        assert len(figure.frame()) > 1000 and not collisions(figure)
+
+
+def test_stress_chart_shows_the_stress():
+    S, codes, names, groups, group_names = example()
+    stress = structure.class_stress(S, codes)
+    left, right = plots.stress_chart(S, codes, names, groups, group_names, 4).axes[:2]
+    assert np.allclose([bar.get_height() for bar in left.patches], np.sort(stress)[::-1])
+    assert right.get_yticklabels()[0].get_text().startswith(figures.shortened(names[stress.argmax()], 18))
+    assert [bar.get_facecolor() for bar in left.patches[:1]] == [right.patches[0].get_facecolor()]
+
+
+def test_bit_meanings_shows_the_means_with_the_most_telling_bit_first():
+    _, codes, _, groups, group_names = example()
+    top, axes = plots.bit_meanings(codes, groups, group_names).axes[:2]
+    heights = [bar.get_height() for bar in top.patches]
+    assert heights == sorted(heights, reverse=True)
+    rows = [group_names.index(label.get_text()) for label in axes.get_yticklabels()]
+    columns = [int(label.get_text()) for label in axes.get_xticklabels()]
+    assert np.allclose(axes.images[0].get_array(), structure.bit_means(codes, groups)[columns][:, rows].T)
+    assert axes.images[0].get_clim() == (-1, 1)
+
+
+def test_structure_of_few_classes_and_without_groups_can_be_drawn():
+    S, codes, names, _, _ = example(3)
+    for figure in (
+        plots.stress_chart(S, codes, names),
+        plots.stress_chart(S, codes, names, np.zeros(3, int), ["all classes"]),
+        plots.bit_correlations({"one bit": codes[:, :1]}),
+        plots.code_maps({"flat": np.zeros((3, 2))}, np.zeros(0, int)),
+        plots.tanglegram(codes[:2], Hierarchy((("a",), ("b",))), names[:2]),
+    ):
+        assert len(figure.frame()) > 1000
+
+
 def test_many_groups_are_grey_and_the_largest_are_named():
     S, _, names, _, _ = example(100)
     groups = np.arange(100) // 2
@@ -373,6 +456,12 @@ def test_smoothed_curves_have_no_edge_effects():
         (lambda: plots.class_dendrogram(np.eye(1), ["a"]), "at least 2 classes"),
         (lambda: plots.quantization_histogram(np.array([[3.0]])), "apply tanh first"),
         (lambda: plots.bars_with_intervals({}, "mAP"), "no rows"),
+        (lambda: plots.tanglegram(np.ones((2, 4)), Hierarchy((("a",),) * 3), ["a", "b"]), "2 codes, 3 classes"),
+        (lambda: plots.tanglegram(np.ones((2, 4)), None, ["a", "b"]), "no class hierarchy"),
+        (lambda: plots.bit_meanings(np.ones((2, 4)), np.zeros(2, int), ["all"]), "all classes are in one super-class"),
+        (lambda: plots.bit_correlations({}), "no codes to draw"),
+        (lambda: plots.code_maps({"a": np.zeros((3, 2))}, np.array([5])), "the centers first"),
+        (lambda: plots.frontier_curves({}), "no points to draw"),
         (lambda: plots.contact_sheet(np.zeros((0, 3, 8, 8), np.uint8)), "expected \\[N, 3, S, S\\]"),
         (lambda: plots.code_strip(np.ones((2, 4)), ["a"]), "1 names for 2 codes"),
         (

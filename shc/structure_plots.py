@@ -1,0 +1,373 @@
+"""Pictures of the structure of hash centers: trees side by side, stress, bits, maps of codes, the price of d.
+
+What they draw is measured in `shc.structure`, `shc.embedding` and `shc.frontier`. Data in, `Figure` out; all can be
+called from `shc.plots`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+from shc import hamming, structure
+from shc.class_plots import branches, whole
+from shc.figures import (
+    BLUE,
+    LINES,
+    NAMED,
+    ORANGE,
+    PALETTE,
+    SERIES,
+    Figure,
+    new_figure,
+    palette,
+    shortened,
+    signed,
+    spread,
+    styled,
+)
+from shc.hierarchy import Hierarchy
+
+if TYPE_CHECKING:
+    from shc.frontier import FrontierPoint
+
+DIVERGING = "PuOr"  # readable for colour-blind eyes, and light in the middle
+MIXED = "#4d4d4d"  # branches that hold several super-classes
+
+
+@styled
+def tanglegram(codes: np.ndarray, hierarchy: Hierarchy, names: Sequence[str]) -> Figure:
+    """The dendrogram of centers [C, K] beside the taxonomy, a line from every class to itself.
+
+    Hue is the super-class. The taxonomy's leaves are sorted so that few lines cross; those that still do are classes
+    whose centers stand among another super-class's.
+    """
+    heights = structure.taxonomy_heights(hierarchy)
+    if not len(codes) == len(heights) == len(names):
+        raise ValueError(
+            f"{len(codes)} codes, {len(heights)} classes in the hierarchy and {len(names)} names; pass one each per "
+            "class, the hierarchy as shc.stages.trained_hierarchy gives it"
+        )
+    tree = structure.average_linkage(hamming.distance(codes, codes))
+    rho = structure.cophenetic_correlation(structure.joint_heights(tree), heights)
+    told = "" if np.isnan(rho) else f": cophenetic correlation {signed(rho)}"
+    ids, group_names = hierarchy.group_ids(), hierarchy.group_names()
+    few = len(codes) <= NAMED
+    alt = f"Dendrogram of {len(codes)} hash centers beside the taxonomy of {len(group_names)} super-classes{told}"
+    shape = dict(ncols=3, sharey=True, width_ratios=(4, 3, 2), gridspec_kw={"wspace": 0})
+    figure, (left, middle, right) = new_figure(10, 6.4 if not few else 1.5 + 0.24 * len(codes), alt=alt, **shape)
+    figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.06, wspace=0))  # lines go on from the leaves
+    order = _draw_tree(left, tree, ids)
+    places = np.empty(len(order))
+    places[order] = np.arange(len(order))
+    beside = _draw_taxonomy(right, hierarchy, places)
+    colors = _group_colors(len(group_names))
+    start = 0.45 if few else 0  # behind the names
+    ends = [[(start, places[c]), (1, beside[c])] for c in range(len(codes))]
+    middle.add_collection(LineCollection(ends, colors=[colors[g] for g in ids], linewidths=1.2))
+    middle.set(xlim=(0, 1), xticks=[])
+    for axes in (left, middle, right):
+        axes.set(ylim=(len(codes) - 0.5, -0.5))
+        axes.tick_params(axis="y", length=0, labelleft=False)
+        axes.spines[["left", "bottom"]].set_visible(axes is left and False)
+    left.set_xlabel("Hamming distance (bits), mean over pairs")
+    left.set_title(f"Centers and taxonomy{told}")
+    right.set_title("Taxonomy")
+    _name_super_classes(right, ids, group_names, beside)
+    for c in range(len(codes)) if few else ():
+        middle.text(0.43, places[c], shortened(names[c]), ha="right", va="center", fontsize=8)
+    return figure
+
+
+@styled
+def stress_chart(
+    S: np.ndarray,
+    codes: np.ndarray,
+    names: Sequence[str],
+    groups: np.ndarray | None = None,
+    group_names: Sequence[str] | None = None,
+    min_distance: int = 0,
+    worst: int = 10,
+) -> Figure:
+    """How badly each class fits: stress (row mean of (S − HᵀH/K)²) sorted, and the `worst` classes with their partners.
+
+    The dark part of a bar is what `min_distance` bits force on it, pair by pair (`shc.structure.forced_stress`).
+    """
+    stress, partners = structure.class_stress(S, codes), structure.stress_partners(S, codes)
+    forced = structure.forced_stress(S, np.shape(codes)[1], min_distance)
+    distance, order = hamming.distance(codes, codes), np.argsort(-stress, kind="stable")
+    worst = min(worst, len(order))
+    first = order[0]
+    alt = (
+        f"Stress of {len(stress)} classes, sorted; the largest is {stress[first]:.4f} for {names[first]}, mostly with "
+        f"{names[partners[first]]}; the mean is f = {stress.mean():.4f}"
+    )
+    figure, (left, right) = new_figure(10, 1.6 + 0.31 * max(worst, 8), alt=alt, ncols=2, width_ratios=(5, 4))
+    ids = np.zeros(len(stress), np.int64) if groups is None else whole(groups)
+    several = groups is not None and group_names is not None and len(np.unique(ids)) > 1
+    colors = _group_colors(len(group_names or ())) if several else [BLUE] * (ids.max() + 1)
+    shades = [colors[ids[c]] for c in order]
+    left.bar(np.arange(len(order)) + 1, stress[order], width=1, color=shades, ec="white", lw=0.3)
+    left.axhline(stress.mean(), color="black", lw=1.2, ls="--", label=f"mean = f = {stress.mean():.4f}")
+    left.set(xlabel=f"{len(order)} classes, sorted", ylabel="stress", xlim=(0.3, len(order) + 0.7))
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.set_title("Stress is shared by all" if stress[first] < 2 * stress.mean() else "A few classes fit badly")
+    left.legend(loc="upper right")
+    shown = order[:worst]
+    right.barh(range(worst), stress[shown], color=shades[:worst], height=0.7)
+    right.barh(range(worst), forced[shown], color="black", height=0.22)
+    labels = [
+        f"{shortened(names[c], 18)} ↔ {shortened(names[p], 18)}\ns = {signed(S[c, p])}, {distance[c, p]} bits"
+        for c, p in zip(shown, partners[shown], strict=True)
+    ]
+    right.set_yticks(range(worst), labels, fontsize=7.5)
+    right.tick_params(axis="y", length=0)
+    right.set(ylim=(worst - 0.5, -0.5), xlabel="stress")
+    right.xaxis.set_major_locator(MaxNLocator(4))
+    right.set_title(f"The worst (black: forced by d = {min_distance})")
+    if several and group_names is not None:
+        _group_legend(figure, sorted(set(ids.tolist())), group_names)
+    return figure
+
+
+@styled
+def bit_meanings(
+    codes: np.ndarray, groups: np.ndarray, group_names: Sequence[str], chance: np.ndarray | None = None
+) -> Figure:
+    """Which super-classes each bit of centers [C, K] separates, the most telling bit first.
+
+    Below: mean of the bit over every super-class, from all −1 to all +1. Above: mutual information of bit and
+    super-class, with the range that shuffled classes reach if `chance` [draws, K] is given.
+    """
+    means, information = structure.bit_means(codes, groups), structure.bit_information(codes, groups)  # [K, G], [K]
+    order = np.argsort(-information, kind="stable")
+    ids = np.unique(whole(groups))
+    rows = _similar_together(means[:, ids].T)
+    alt = (
+        f"Mean of {len(order)} bits over {len(ids)} super-classes, sorted by their information about the super-class, "
+        f"{information.max():.2f} to {information.min():.2f} bit"
+    )
+    shape = dict(nrows=2, sharex=True, height_ratios=(1, max(1.2, 0.14 * len(ids))))
+    figure, (top, axes) = new_figure(9.2, min(2.6 + 0.21 * len(ids), 9), alt=alt, **shape)
+    at = np.arange(len(order))
+    top.bar(at, information[order], color=BLUE, width=0.8)
+    if chance is not None:
+        level = float(np.quantile(chance, 0.975))
+        told = "97.5 % of bits stay below when the classes are shuffled"
+        top.axhline(level, color="black", lw=1.2, ls="--", label=told)
+        top.legend(loc="upper right")
+    top.set(ylabel="information\n(bit)", ylim=(0, 1.02 * max(1.25 * information.max(), 1e-3)))
+    top.set_title("What each bit tells about the super-class")
+    picture = axes.imshow(means[np.ix_(order, ids[rows])].T, aspect="auto", cmap=DIVERGING, vmin=-1, vmax=1)
+    labels = [shortened(group_names[i]) for i in ids[rows]]
+    axes.set_yticks(range(len(ids)) if len(ids) <= 40 else [], labels if len(ids) <= 40 else [], fontsize=8)
+    axes.set_xticks(at, [str(bit) for bit in order], fontsize=8 if len(order) <= 40 else 6, rotation=90)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel(f"number of the bit, of {len(order)}; the most telling first")
+    figure.colorbar(picture, ax=axes, label="mean of the bit", ticks=[-1, 0, 1], shrink=0.9)
+    return figure
+
+
+@styled
+def bit_correlations(codes: Mapping[str, np.ndarray]) -> Figure:
+    """Correlation of the bits, one panel per name of codes [N, K], all in the order and the colours of the first.
+
+    Far from 0 (either sign, which is arbitrary), two bits say much the same; the diagonal is left blank.
+    """
+    if not codes:
+        raise ValueError("there are no codes to draw; pass at least one name with codes [N, K]")
+    found = {name: structure.bit_correlation(value) for name, value in codes.items()}
+    first = next(iter(found.values()))
+    order = _similar_together(np.abs(first))
+    off = ~np.eye(len(first), dtype=bool)
+    limit = max(0.1, *(np.abs(c[off]).max(initial=0) for c in found.values()))
+    typical = {name: float(np.sqrt(np.square(c[off]).mean())) if off.any() else 0.0 for name, c in found.items()}
+    told = ", ".join(f"{name} {value:.2f}" for name, value in typical.items())
+    alt = f"Correlation between the {len(first)} bits; root mean square off the diagonal: {told}"
+    figure, axes = new_figure(4.6 * len(found) + 0.9, 4.4, alt=alt, ncols=len(found), squeeze=False)
+    for ax, (name, correlation) in zip(axes[0], found.items(), strict=True):
+        shown = correlation[np.ix_(order, order)].copy()
+        np.fill_diagonal(shown, np.nan)
+        picture = ax.imshow(shown, cmap=DIVERGING, vmin=-limit, vmax=limit)
+        ax.set_title(f"{name}: typical size {typical[name]:.2f}")
+        ax.set(xticks=[], yticks=[], xlabel=f"{len(first)} bits, similar ones side by side")
+        ax.spines[:].set_visible(False)
+    figure.colorbar(picture, ax=list(axes[0]), label="correlation", shrink=0.8, panchor=False)
+    return figure
+
+
+@styled
+def code_maps(
+    points: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    groups: np.ndarray | None = None,
+    group_names: Sequence[str] | None = None,
+) -> Figure:
+    """Centers as big marks and image codes as small dots, one panel per name of points [C + N, 2], the centers first.
+
+    `labels` int64 [N] are the images' classes, positions in `groups` int64 [C]; hue is the super-class.
+    """
+    labels = whole(labels)
+    sizes = {name: len(value) - len(labels) for name, value in points.items()}
+    classes = next(iter(sizes.values()), 0)
+    if len(set(sizes.values())) != 1 or classes <= labels.max(initial=-1) or classes < 1:
+        raise ValueError(
+            f"points of {sizes} centers for {len(labels)} images of classes up to {labels.max(initial=-1)}; pass "
+            "[C + N, 2], the centers first"
+        )
+    ids = np.zeros(classes, np.int64) if groups is None else whole(groups)
+    several = groups is not None and group_names is not None and len(np.unique(ids)) > 1
+    colors = np.array(_group_colors(len(group_names or ())) if several else [BLUE] * (ids.max() + 1))
+    alt = f"{classes} centers among the codes of {len(labels)} images, laid out by {' and '.join(points)}"
+    figure, axes = new_figure(5 * len(points), 5.6 if several else 4.9, alt=alt, ncols=len(points), squeeze=False)
+    shade = np.random.default_rng(0).permutation(len(labels))  # no class is always drawn on top
+    for ax, (name, place) in zip(axes[0], points.items(), strict=True):
+        place = np.asarray(place)
+        dots = place[classes:][shade]
+        ax.scatter(*dots.T, s=9, c=colors[ids[labels[shade]]], lw=0, alpha=0.6, rasterized=True)
+        ax.scatter(*place[:classes].T, s=32, c=colors[ids], marker="D", ec="black", lw=0.9, zorder=3)
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+        ax.set_title(name)
+    axes[0, 0].scatter([], [], s=32, c="white", marker="D", ec="black", lw=0.9, label="center")
+    axes[0, 0].scatter([], [], s=12, c="black", lw=0, label="image code")
+    axes[0, 0].legend(loc="upper left", bbox_to_anchor=(0, 0), ncols=2)
+    if several and group_names is not None:
+        _group_legend(figure, sorted(set(ids.tolist())), group_names)
+    return figure
+
+
+@styled
+def frontier_curves(
+    frontiers: "Mapping[int, Sequence[FrontierPoint]]",
+    rules: Mapping[int, int] | None = None,
+    maps: Mapping[str, Mapping[int, Sequence[float]]] | None = None,
+    map_bits: int | None = None,
+    map_title: str = "after training",
+) -> Figure:
+    """Loss f and its lower bound against the minimum distance, one panel per code length, the gap shaded.
+
+    `rules` marks a distance for each code length. `maps` adds a panel for codes of `map_bits`: by name (mAP, …) the
+    values, one per seed, at each distance; lines are their means.
+    """
+    if not frontiers or not all(len(points) for points in frontiers.values()):
+        raise ValueError("there are no points to draw; make them with shc.frontier.frontier")
+    told = ", ".join(f"{bits} bits {p[0].loss:.4f} to {p[-1].loss:.4f}" for bits, p in frontiers.items())
+    alt = f"Loss f against the minimum distance from {next(iter(frontiers.values()))[0].min_distance}: {told}"
+    for name, values in (maps or {}).items():
+        means = {d: float(np.mean(each)) for d, each in values.items()}
+        best = max(means, key=means.__getitem__)
+        alt += f"; {name} is largest at d = {best}: {means[best]:.3f}"
+    columns = len(frontiers) + bool(maps)
+    figure, axes = new_figure(max(5, min(3.1 * columns + 0.6, 11.5)), 3.9, alt=alt, ncols=columns, squeeze=False)
+    top = 1.08 * max(point.loss for points in frontiers.values() for point in points)
+    for i, (ax, (bits, points)) in enumerate(zip(axes[0], frontiers.items(), strict=False)):
+        d = [point.min_distance for point in points]
+        losses, lower = [point.loss for point in points], [point.bound for point in points]
+        ax.fill_between(d, lower, losses, color=BLUE, alpha=0.15, lw=0, label="optimum is in here")
+        ax.plot(d, losses, color=BLUE, lw=1.8, marker="o", ms=4, label="f of centers found")
+        ax.plot(d, lower, color="black", lw=1.4, ls="--", label="bound: no set is below")
+        ax.set(ylim=(0, top), xlabel="minimum distance d (bits)")
+        ax.set_title(f"{bits} bits")
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        if rules and bits in rules:
+            ax.axvline(rules[bits], color=ORANGE, lw=1.8, ls="-.", zorder=1, label="the rule’s d")
+        if i:
+            ax.tick_params(labelleft=False)
+    axes[0, 0].set_ylabel("loss f(H)")
+    handles, words = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, words, loc="outside lower center", ncols=4 if columns > 2 else 2)
+    if maps:
+        _draw_maps(axes[0, -1], maps)
+        axes[0, -1].set_title(map_title if map_bits is None else f"{map_bits} bits: {map_title}")
+        if rules and map_bits is not None and map_bits in rules:
+            axes[0, -1].axvline(rules[map_bits], color=ORANGE, lw=1.8, ls="-.", zorder=1)
+    return figure
+
+
+def _draw_maps(axes: Axes, maps: Mapping[str, Mapping[int, Sequence[float]]]) -> None:
+    """Retrieval against the distance: a line through the means over seeds, and every seed as a mark."""
+    for i, (name, values) in enumerate(maps.items()):
+        d = sorted(values)
+        look: dict[str, Any] = dict(color=SERIES[2 + i % 4], marker="s^vP"[i % 4], ms=4)
+        axes.plot([x for x in d for _ in values[x]], [v for x in d for v in values[x]], ls="", **look)
+        axes.plot(d, [np.mean(values[x]) for x in d], lw=1.8, ls=LINES[i % len(LINES)], color=look["color"])
+        axes.plot([], [], lw=1.8, ls=LINES[i % len(LINES)], label=name, **look)
+    axes.set(xlabel="minimum distance d (bits)")
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.02)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.legend(loc="lower left")
+
+
+def _draw_tree(axes: Axes, tree: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """A dendrogram [C − 1, 4], root left; branches of one super-class take its hue. Returns the leaves in order."""
+    order, lines, kinds = branches(tree, ids)
+    colors = _group_colors(int(ids.max()) + 1)
+    shades = [colors[min(kind)] if len(kind) == 1 else MIXED for kind in kinds]
+    axes.add_collection(LineCollection(lines, colors=shades, linewidths=[2 if len(k) == 1 else 1.0 for k in kinds]))
+    axes.set_xlim(max(tree[:, 2].max(), 1e-9) * 1.03, 0)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    return order
+
+
+def _draw_taxonomy(axes: Axes, hierarchy: Hierarchy, places: np.ndarray) -> np.ndarray:
+    """The taxonomy, root right; returns each class's height, groups sorted by the mean of `places` [C]."""
+    levels = [hierarchy.group_ids(level) for level in range(hierarchy.height - 1, -1, -1)]  # coarse first, classes last
+    means = [np.bincount(ids, places)[ids] / np.bincount(ids)[ids] for ids in levels]
+    beside = np.empty(len(places))
+    beside[np.lexsort([key for pair in zip(levels[::-1], means[::-1], strict=True) for key in pair])] = np.arange(
+        len(places)
+    )
+    colors, ids = _group_colors(len(hierarchy.group_names()) if hierarchy.height > 1 else 1), hierarchy.group_ids()
+    joints = beside.copy()  # height at which the branch of each class stands
+    for level in range(1, hierarchy.height + 1):
+        above = hierarchy.group_ids(level) if level < hierarchy.height else np.zeros(len(places), np.int64)
+        for group in np.unique(above):
+            inside = np.unique(joints[above == group])
+            shade = colors[ids[above == group][0]] if level == 1 else MIXED
+            spans = [[(level - 1, y), (level, y)] for y in inside] + [[(level, inside[0]), (level, inside[-1])]]
+            axes.add_collection(LineCollection(spans, colors=shade, linewidths=2 if level == 1 else 1.0))
+            joints[above == group] = (inside[0] + inside[-1]) / 2
+    axes.set(xlim=(0, hierarchy.height + 0.05), xticks=[])
+    return beside
+
+
+def _name_super_classes(axes: Axes, ids: np.ndarray, names: Sequence[str], beside: np.ndarray, most: int = 24) -> None:
+    """Names of the (largest) super-classes right of the axes, at the height of their classes."""
+    sizes = np.bincount(ids, minlength=len(names))
+    chosen = np.argsort(-sizes, kind="stable")[:most]
+    chosen = chosen[sizes[chosen] > 0]
+    middles = np.array([beside[ids == g].mean() for g in chosen])
+    places = spread(middles, len(ids) / 30, -0.5, len(ids) - 0.5) if len(ids) > NAMED else middles
+    for group, place in zip(chosen, places, strict=True):
+        axes.text(1.02, place, shortened(names[group]), transform=axes.get_yaxis_transform(), va="center", fontsize=8)
+
+
+def _similar_together(rows: np.ndarray) -> np.ndarray:
+    """Order in which similar rows [N, M] are neighbors."""
+    from scipy.cluster.hierarchy import leaves_list
+    from scipy.spatial.distance import pdist, squareform
+
+    if len(rows) < 3:
+        return np.arange(len(rows))
+    return leaves_list(structure.average_linkage(squareform(pdist(rows, "cityblock")))).astype(np.int64)
+
+
+def _group_colors(count: int) -> list[str]:
+    return palette(max(count, 1))
+
+
+def _group_legend(figure: Figure, shown: Sequence[int], names: Sequence[str]) -> None:
+    """A legend of super-classes below the picture, while their hues differ."""
+    from matplotlib.patches import Patch
+
+    if len(names) > len(PALETTE):
+        return
+    colors = palette(len(names))
+    handles = [Patch(color=colors[g], label=shortened(names[g], 20)) for g in shown]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8, handlelength=1.2)
