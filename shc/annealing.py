@@ -166,11 +166,11 @@ def anneal(
         codes = _codes(a)
         found = _feasible_neighbor(problem, codes) if r % LOOK == LOOK - 1 else None
         yield Progress("anneal", float(temperature[r + 1]), codes, found)
-    cold, strength = temperature[-1], penalty[-1]
+    cold, strength, more = temperature[-1], penalty[-1], max(visits // 20, 2 * len(problem.free))
     for _ in range(ROUNDS):
         if moves.violations(a.inner, cap) == 0:
             break
-        moves.anneal(a, cap, EXCHANGES, TWINS, -(-visits // 20), cold, cold, strength, BOOST * strength, False, state)
+        moves.anneal(a, cap, EXCHANGES, TWINS, more, cold, cold, strength, BOOST * strength, False, state)
         strength *= BOOST
         codes = _codes(a)
         yield Progress("anneal", float(cold), codes, None)

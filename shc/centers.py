@@ -120,8 +120,8 @@ def optimize_centers(
       `sweeps` is not given. `workers` processes share them (each starts in a second or two), with the same result.
     - `records`: at most so many steps are yielded while annealing, all restarts together; fewer above 1,000 classes.
 
-    Stop or interrupt it whenever you like: the last record's `best_codes` keep the distance. The same seed gives the same steps, their
-    `seconds` apart (the first run on a machine also compiles, which takes some).
+    Stop or interrupt it whenever you like: the last record's `best_codes` keep the distance. The same seed gives the
+    same steps, their `seconds` apart (the first run on a machine also compiles, which takes some).
 
     Raises ValueError, at the call, for a request that makes no sense or whose distance cannot be reached.
 

@@ -243,6 +243,21 @@ def flip(codes, bits, inner, overlap, i, k):
     bits[k, i] = codes[i, k] = -bits[k, i]
 
 
+@njit(cache=True, fastmath=True)
+def flip_visited(codes, bits, inner, overlap, quad, lin, i, k, row, change):
+    """`flip` that keeps `change`, which `flip_changes` wrote for center i, up to date."""
+    number = bits.dtype.type
+    if quad.size > 1:
+        flip(codes, bits, inner, overlap, i, k)
+        flip_changes(bits, inner, quad, lin, i, row, change)
+        return
+    center, own, factor = codes[i], -change[k], number(8) * quad[0, 0] * codes[i, k]
+    for m in range(len(change)):
+        change[m] += factor * center[m] * overlap[k, m] - number(8) * quad[0, 0]
+    change[k] = own
+    flip(codes, bits, inner, overlap, i, k)
+
+
 @njit(cache=True)
 def mirror(inner, i):
     """Copy row i of `inner` to column i; done once for many flips, because a column is slow to write."""
@@ -338,10 +353,9 @@ def _try_pairs(a, cap, i, work, temperature, penalty, state):
         k = next_pairs(codes, bits, overlap, quad, i, k, change, most, penalty, penalty * excess, found, work, trial)
         if k < length:
             m = _pick(trial, most, state)
-            flip(codes, bits, inner, overlap, i, k)
+            flip_visited(codes, bits, inner, overlap, quad, lin, i, k, work.row, change)
             if m != k:
-                flip(codes, bits, inner, overlap, i, m)
-            flip_changes(bits, inner, quad, lin, i, work.row, change)
+                flip_visited(codes, bits, inner, overlap, quad, lin, i, m, work.row, change)
             found, excess = find_near(codes, inner, cap, i, work)
             _draw(most, temperature, state)
             accepted += 1
@@ -416,8 +430,7 @@ def descend(a, cap, penalty, tolerance):
             if change[k] - penalty * excess >= -tolerance:
                 continue
             if change[k] + penalty * flip_excess(work, found, k, -1) < -tolerance:
-                flip(codes, bits, inner, overlap, i, k)
-                flip_changes(bits, inner, quad, lin, i, work.row, change)
+                flip_visited(codes, bits, inner, overlap, quad, lin, i, k, work.row, change)
                 found, excess = find_near(codes, inner, cap, i, work)
                 taken += 1
         if taken > before:
@@ -450,10 +463,9 @@ def polish(a, cap, exchanges, tolerance):
             if k == length:
                 break
             m = np.argmin(trial)
-            flip(codes, bits, inner, overlap, i, k)
+            flip_visited(codes, bits, inner, overlap, quad, lin, i, k, work.row, change)
             if m != k:
-                flip(codes, bits, inner, overlap, i, m)
-            flip_changes(bits, inner, quad, lin, i, work.row, change)
+                flip_visited(codes, bits, inner, overlap, quad, lin, i, m, work.row, change)
             found, _ = find_near(codes, inner, cap, i, work)
             taken += 1
         if taken > before:
