@@ -137,6 +137,11 @@ def state_of(*seeds: int) -> np.ndarray:
     return np.random.SeedSequence(seeds).generate_state(1, np.uint64)
 
 
+def visit_seconds(classes: int, bits: int) -> float:
+    """About how long a visit of `shc.moves.anneal` to one center takes, as once measured: to choose efforts by."""
+    return 1e-6 + 2e-10 * bits * classes + 1.4e-9 * bits**2
+
+
 def anneal(
     problem: Problem, start: np.ndarray, state: np.ndarray, sweeps: int, records: int, warm: bool = False
 ) -> Iterator[Progress]:
@@ -160,7 +165,7 @@ def anneal(
     cap, codes = np.float32(problem.cap), start
     for r in range(records):
         moves.anneal(
-            a, cap, EXCHANGES, TWINS, ends[r + 1] - ends[r],
+            a, cap, True, EXCHANGES, TWINS, ends[r + 1] - ends[r],
             temperature[r], temperature[r + 1], penalty[r], penalty[r + 1], False, state,
         )  # fmt: skip
         codes = _codes(a)
@@ -170,7 +175,7 @@ def anneal(
     for _ in range(ROUNDS):
         if moves.violations(a.inner, cap) == 0:
             break
-        moves.anneal(a, cap, EXCHANGES, TWINS, more, cold, cold, strength, BOOST * strength, False, state)
+        moves.anneal(a, cap, True, EXCHANGES, TWINS, more, cold, cold, strength, BOOST * strength, False, state)
         strength *= BOOST
         codes = _codes(a)
         yield Progress("anneal", float(cold), codes, None)
@@ -222,11 +227,12 @@ def repair(
     state: np.ndarray,
     sweeps: int,
     heat: float = 3.0,
-    pairs: float = 0.5,
+    single: bool = True,
 ) -> np.ndarray | None:
     """Change the `free` rows of codes [C, K] until all pairs keep `min_distance`; None if `sweeps` do not suffice.
 
-    Anneals the violations alone, from the temperature `heat`; `pairs` is the share of pairs of flips in one center.
+    Anneals the violations alone, from the temperature `heat`. Without `single`, bits flip only in pairs, which keeps
+    the parity of all distances.
     """
     from shc import moves
 
@@ -239,7 +245,7 @@ def repair(
         return None
     a = problem.arrays(codes, np.float32)
     visits = sweeps * len(free)
-    moves.anneal(a, np.float32(problem.cap), 0, 0.0, visits, heat, heat / 6, 1.0, 1.0, True, state)
+    moves.anneal(a, np.float32(problem.cap), single, 0, 0.0, visits, heat, heat / 6, 1.0, 1.0, True, state)
     found = _codes(a)
     return found if minimum_distance(found) >= min_distance else None
 

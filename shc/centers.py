@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from shc.annealing import Problem, Progress, anneal, descend, state_of
+from shc.annealing import Problem, Progress, anneal, descend, state_of, visit_seconds
 from shc.constructions import centers_at_distance, distance_only_centers, random_centers
 from shc.hamming import as_codes, check_size, min_distance_rule, minimum_distance
 
@@ -237,9 +237,8 @@ def collect(
 
 def default_sweeps(classes: int, bits: int) -> int:
     """Visits to each center that bring the set near the best known ones: a second or two for 100 classes."""
-    visit = 1e-6 + 2e-10 * bits * classes + 1.4e-9 * bits**2  # seconds, measured
     seconds = 1.2 * (classes / 100) ** 1.3
-    return 25 if classes <= FEW else int(np.clip(seconds / (classes * visit), 50, 10_000))
+    return 25 if classes <= FEW else int(np.clip(seconds / (classes * visit_seconds(classes, bits)), 50, 10_000))
 
 
 def check_similarity(S: np.ndarray) -> np.ndarray:

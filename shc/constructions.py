@@ -6,7 +6,7 @@ on their seed alone. `shc.limits` says what no set can reach.
 
 import numpy as np
 
-from shc.annealing import Problem, polish, repair, state_of
+from shc.annealing import Problem, polish, repair, state_of, visit_seconds
 from shc.bch import bch_centers
 from shc.hamming import as_codes, check_size, min_distance_rule, minimum_distance
 from shc.limits import DistanceLimits, algebraic_distance, max_distance_limits
@@ -109,7 +109,7 @@ def feasible_centers(
     """Centers int8 [C, K] with at least `min_distance`, or None if none was found (there may be some all the same).
 
     Tries, in this order: random different codes, Hadamard, BCH, the lexicode, and a search that removes violations, for
-    at most `sweeps` passes over all bits (by default about a second). Which class gets which code is drawn by `seed`.
+    at most `sweeps` visits to every center (by default some tenths of a second). Which class gets which code is drawn by `seed`.
     `fixed` = (indices [F], codes [F, K]) are classes whose codes are given; the search then begins from `start`.
 
     >>> minimum_distance(feasible_centers(32, 100, 10)) >= 10
@@ -119,7 +119,7 @@ def feasible_centers(
     if min_distance > max_distance_limits(bits, classes).largest:
         return None
     if sweeps is None:
-        sweeps = int(np.clip(2e9 / (bits * classes * (classes + 100)), 20, 2000))
+        sweeps = int(np.clip(0.1 / (classes * visit_seconds(classes, bits)), 20, 2000))
     rng = np.random.default_rng([seed, bits, classes, min_distance])
     indices = np.zeros(0, dtype=np.int64) if fixed is None else np.asarray(fixed[0], dtype=np.int64)
     free = np.setdiff1d(np.arange(classes), indices)
@@ -242,7 +242,7 @@ def _search_even(
         codes = random_centers(length, classes, int(rng.integers(2**31)))
         codes[:, 0] *= codes.prod(axis=1)  # an even number of −1, which pairs of flips keep
         found = repair(
-            codes, wanted, np.arange(classes), state_of(int(rng.integers(2**31))), sweeps, heat=heat, pairs=1.0
+            codes, wanted, np.arange(classes), state_of(int(rng.integers(2**31))), sweeps, heat=heat, single=False
         )
         if found is not None:
             return np.ascontiguousarray(found[:, :bits])

@@ -168,10 +168,11 @@ def flip_excess(work, found, k, skip):
 
 
 @njit(cache=True, fastmath=True)
-def next_pairs(codes, bits, overlap, quad, i, first, change, most, penalty, charge, found, work, trial):
+def next_pairs(codes, bits, overlap, quad, i, first, change, most, penalty, charge, found, work, trial, single):
     """Find the first bit k ≥ `first` of center i that, flipped with some bit m, changes the objective by ≤ most[m].
 
-    Returns k, K if there is none, and writes to trial [K] the changes for every m; at m = k that of flipping k alone.
+    Returns k, K if there is none, and writes to trial [K] the changes for every m; at m = k that of flipping k alone,
+    which without `single` never passes.
     `change` as by `flip_changes`, `found` partners as by `find_near`; charge, the penalty that center i now pays, is
     the most that a move can save of it, so that most bits are passed over without a look at the partners.
     """
@@ -219,7 +220,7 @@ def next_pairs(codes, bits, overlap, quad, i, first, change, most, penalty, char
             p, q, r, s = agree[chosen[t]], agree[chosen[t + 1]], agree[chosen[t + 2]], agree[chosen[t + 3]]
             for m in range(length):
                 charged[m] += a * p[m] + b * q[m] + c * r[m] + d * s[m]
-        charged[k] = change[k] + penalty * flip_excess(work, found, k, -1)
+        charged[k] = change[k] + penalty * flip_excess(work, found, k, -1) if single else number(1e30)
         passing = zero
         for m in range(length):
             trial[m] = charged[m]
@@ -300,10 +301,11 @@ def violations(inner, cap):
 
 
 @njit(cache=True, nogil=True)
-def anneal(a, cap, exchanges, twins, visits, heat, cool, light, heavy, until_feasible, state):
+def anneal(a, cap, single, exchanges, twins, visits, heat, cool, light, heavy, until_feasible, state):
     """Visit random centers, in place; return how many moves were accepted (by Metropolis' rule).
 
-    A visit tries all single flips and pairs of flips in one center, and exchanges it with `exchanges` other centers;
+    A visit tries all single flips (only if `single`: pairs keep the parity of all distances) and pairs of flips in one
+    center, and exchanges it with `exchanges` other centers;
     the share `twins` of the visits tries every bit together with the same bit of another center instead. The
     temperature goes from `heat` to `cool` and the penalty from `light` to `heavy`, both geometrically. With
     `until_feasible` it stops when no pair is too close.
@@ -327,7 +329,7 @@ def anneal(a, cap, exchanges, twins, visits, heat, cool, light, heavy, until_fea
         j = i if _uniform(state) >= twins else free[_below(state, len(free))]
         before = row_violations(inner, cap, i) + row_violations(inner, cap, j) if until_feasible else 0
         if j == i:
-            taken = _try_pairs(a, cap, i, work, temperature, penalty, state)
+            taken = _try_pairs(a, cap, single, i, work, temperature, penalty, state)
         else:
             taken = _try_twins(a, cap, i, j, work, temperature, penalty, state)
         if taken and until_feasible:
@@ -340,7 +342,7 @@ def anneal(a, cap, exchanges, twins, visits, heat, cool, light, heavy, until_fea
 
 
 @njit(cache=True)
-def _try_pairs(a, cap, i, work, temperature, penalty, state):
+def _try_pairs(a, cap, single, i, work, temperature, penalty, state):
     """Try all single flips and pairs of flips in center i; return how many were accepted."""
     codes, bits, inner, overlap, quad, lin, _ = a
     change, trial, most = work.vectors[0], work.vectors[1], work.vectors[2]
@@ -350,7 +352,9 @@ def _try_pairs(a, cap, i, work, temperature, penalty, state):
     _draw(most, temperature, state)
     accepted, k = 0, 0
     while k < length:
-        k = next_pairs(codes, bits, overlap, quad, i, k, change, most, penalty, penalty * excess, found, work, trial)
+        k = next_pairs(
+            codes, bits, overlap, quad, i, k, change, most, penalty, penalty * excess, found, work, trial, single
+        )
         if k < length:
             m = _pick(trial, most, state)
             flip_visited(codes, bits, inner, overlap, quad, lin, i, k, work.row, change)
@@ -459,7 +463,7 @@ def polish(a, cap, exchanges, tolerance):
         found, _ = find_near(codes, inner, cap, i, work)
         before, k = taken, 0
         while True:
-            k = next_pairs(codes, bits, overlap, quad, i, k, change, most, forbid, number(0), found, work, trial)
+            k = next_pairs(codes, bits, overlap, quad, i, k, change, most, forbid, number(0), found, work, trial, True)
             if k == length:
                 break
             m = np.argmin(trial)

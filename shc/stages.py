@@ -172,7 +172,10 @@ def variant_of(kind: str) -> str:
 
 
 def optimize_centers(run: Run, images: ImageSet, config: CentersConfig) -> Iterator[stage2.CenterStep]:
-    """Make hash centers of the configured kind, yield the optimization's records, and save `centers`."""
+    """Make hash centers of the configured kind, yield the optimization's records, and save `centers`.
+
+    Stopped or interrupted, it saves the best set so far, which keeps the distance; the next call starts anew.
+    """
     S_artifact = run.load("similarity", fingerprint=images.fingerprint)
     S, variant, inputs = S_artifact["S"], variant_of(config.kind), {"similarity": S_artifact.key}
     if config.kind == "permuted":
@@ -181,30 +184,38 @@ def optimize_centers(run: Run, images: ImageSet, config: CentersConfig) -> Itera
     if run.fresh("centers", key, variant):
         yield from load_centers(run, images, config.kind)[1]
         return
-    if config.kind == "semantic":
-        options: dict[str, Any] = dict(min_distance=config.distance, seed=config.seed, solver=config.solver)
-        optimizer = stage2.optimize_centers(S, config.bits, **options)
-        steps: list[stage2.CenterStep] = []
-        for step in optimizer:
+    steps: list[stage2.CenterStep] = []
+
+    def save(codes: np.ndarray, min_distance: int) -> None:
+        achieved, identity = hamming.minimum_distance(codes), config.identity()
+        if achieved < min_distance:
+            raise RunError(
+                f"solver {config.solver!r} returned centers {achieved} bits apart, closer than {min_distance}; they "
+                "are not saved as a result"
+            )
+        if steps and steps[-1].stage != "done":  # not what the same call would give if it were left alone
+            identity["stopped_after"] = steps[-1].step
+        seconds = steps[-1].seconds if steps else 0.0
+        extra = dict(min_distance=min_distance, loss=stage2.loss(S, codes), seconds=seconds)
+        run.save(
+            "centers", {"codes": codes, **_pack_history(steps)}, parameters=identity, fingerprint=images.fingerprint,
+            inputs=inputs, variant=variant, extra=extra,
+        )  # fmt: skip
+        run.add_parameters(f"centers{'-' + variant if variant else ''}", asdict(config))
+
+    if config.kind != "semantic":
+        codes = control_centers(run, S, config)
+        save(codes, hamming.minimum_distance(codes))
+        return
+    options: dict[str, Any] = dict(min_distance=config.distance, seed=config.seed, solver=config.solver)
+    try:
+        for step in stage2.optimize_centers(S, config.bits, **options):
             steps.append(step)
             yield step
-        result = stage2.collect(steps)
-        codes, used = result.codes, result.min_distance
-    else:
-        codes = control_centers(run, S, config)
-        used = hamming.minimum_distance(codes)
-        steps = []
-    if config.kind == "semantic" and hamming.minimum_distance(codes) < used:
-        raise RunError(
-            f"solver {config.solver!r} returned centers closer than {used} bits; they are not saved as a result"
-        )
-    arrays = {"codes": codes, **_pack_history(steps)}
-    extra = dict(min_distance=used, loss=stage2.loss(S, codes), seconds=steps[-1].seconds if steps else 0.0)
-    run.save(
-        "centers", arrays, parameters=config.identity(), fingerprint=images.fingerprint, inputs=inputs,
-        variant=variant, extra=extra,
-    )  # fmt: skip
-    run.add_parameters(f"centers{'-' + variant if variant else ''}", asdict(config))
+    finally:  # also when the reader interrupts it or stops asking
+        if steps:
+            result = stage2.collect(steps)
+            save(result.codes, result.min_distance)
 
 
 def control_centers(run: Run, S: np.ndarray, config: CentersConfig) -> np.ndarray:

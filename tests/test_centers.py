@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shc import centers
@@ -114,24 +114,34 @@ def test_the_seed_decides_everything(solver):
     same_steps(runs[0], list(optimize_centers(S, 16, seed=3, solver=solver, sweeps=60)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(
-    st.sampled_from(["random", "groups", "rank one", "1", "-1", "0", "-0.3"]),
-    st.integers(1, 40),
-    st.integers(1, 24),
-    st.integers(0, 1000),
-    st.sampled_from(["rule", "max", 1]),
+    st.sampled_from(["random", "groups", "rank one", "1", "-1", "0", "-0.3", "0.8"]),
+    st.integers(2, 64),
+    st.integers(4, 64),
+    st.integers(0, 10**6),
+    st.sampled_from(["rule", "rule", "rule", "max", 1]),
 )
+@example("random", 24, 8, 0, "rule")  # the rule's 3 is impossible
+@example("-1", 60, 6, 0, "rule")  # more than half of all words
+@example("1", 64, 6, 0, "max")  # all words
 def test_the_distance_is_never_broken(kind, classes, bits, seed, wanted):
     if classes > 2**bits:
+        with pytest.raises(ValueError, match=f"{classes} classes .* {bits} bits"):
+            solve(similarity(kind, classes, seed), bits)
         return
-    result = solve(similarity(kind, classes, seed), bits, min_distance=wanted, seed=seed, sweeps=20, records=5)
+    result = solve(similarity(kind, classes, seed), bits, min_distance=wanted, seed=seed, sweeps=2, records=3)
     assert result.codes.dtype == np.int8 and result.codes.shape == (classes, bits)
-    assert minimum_distance(result.codes) == result.achieved_distance >= result.min_distance
-    assert result.feasible and result.complete
-    if wanted == "rule":
-        assert result.requested_distance - 1 <= result.min_distance <= result.requested_distance
+    assert minimum_distance(result.codes) == result.achieved_distance >= result.min_distance >= 1
+    assert result.feasible and result.complete and result.local_optimum
     assert result.loss <= result.history[0].loss
+    for step in result.history:
+        assert minimum_distance(step.best_codes) >= result.min_distance
+    if wanted == "rule":
+        assert result.requested_distance == min_distance_rule(bits, classes)
+        assert result.requested_distance - 1 <= result.min_distance <= result.requested_distance
+        if result.min_distance < result.requested_distance:  # the largest for which a set is found
+            assert feasible_centers(bits, classes, result.requested_distance, seed) is None
 
 
 def test_the_rule_steps_down_where_it_asks_for_the_impossible():
@@ -178,7 +188,7 @@ def test_the_result_is_a_local_optimum(weighted):
         for other in all_neighbors(result.codes)
         if minimum_distance(other) >= result.min_distance and loss(S, other, weights=weights) < result.loss - 1e-9
     ]
-    assert not better
+    assert not better and result.local_optimum
 
 
 def test_similar_classes_get_near_centers_and_more_work_helps():
@@ -189,6 +199,62 @@ def test_similar_classes_get_near_centers_and_more_work_helps():
     upper = np.triu_indices(40, 1)
     assert long < short and result.loss < loss(S, distance_only_centers(24, 40)) / 2
     assert np.corrcoef(S[upper], nearness[upper])[0, 1] > 0.7
+
+
+def test_processes_share_restarts_and_change_nothing():
+    S = similarity("groups", 40)
+    alone, shared = (solve(S, 16, sweeps=20, restarts=3, workers=workers) for workers in (1, 2))
+    assert np.array_equal(alone.codes, shared.codes) and alone.loss == shared.loss
+    assert [step.stage for step in shared.history].count("restart") == 3
+    assert all(minimum_distance(step.best_codes) >= shared.min_distance for step in shared.history)
+
+
+def test_an_interrupt_keeps_the_best_set():
+    def interrupted(after):
+        for step in optimize_centers(S, 16, sweeps=50):
+            if step.step == after:
+                raise KeyboardInterrupt
+            yield step
+
+    S = similarity("groups", 30)
+    with pytest.warns(UserWarning, match="interrupted after step 19"):
+        result = collect(interrupted(20))
+    assert not result.complete and not result.local_optimum and len(result.history) == 20
+    assert minimum_distance(result.codes) >= result.min_distance == min_distance_rule(16, 30)
+    assert result.loss == pytest.approx(loss(S, result.codes))
+    with pytest.raises(KeyboardInterrupt):
+        collect(interrupted(0))
+
+
+def test_graded_targets_come_from_a_class_tree_or_from_class_names():
+    from shc.datasets import class_name_embeddings, load
+    from shc.similarity import blend, embedding_similarity, hierarchy_similarity, same_group_auc
+
+    hierarchy = load("emoji", scale=0.001).hierarchy
+    tree, names = hierarchy_similarity(hierarchy), embedding_similarity(class_name_embeddings("emoji"))
+    for S in (tree, names, blend([tree, names], [1, 1])):
+        result = solve(S, 32, sweeps=100)
+        nearness = result.codes.astype(float) @ result.codes.T
+        assert result.loss < loss(S, distance_only_centers(32, 100)) / 2
+        assert same_group_auc(nearness, hierarchy.group_ids()) > 0.9 * same_group_auc(S, hierarchy.group_ids())
+
+
+def test_a_new_class_is_added_within_a_second_and_the_old_centers_stay():
+    import time
+
+    S = similarity("groups", 101)
+    old = solve(S[:100, :100], 32, sweeps=200)
+    began = time.process_time()
+    result = solve(S, 32, fixed=(np.arange(100), old.codes))
+    assert time.process_time() - began < 1
+    assert np.array_equal(result.codes[:100], old.codes) and result.achieved_distance >= result.min_distance
+    assert result.min_distance >= min_distance_rule(32, 101) - 1
+    words = np.random.default_rng(0).integers(0, 2, (3000, 32)) * 2 - 1
+    inner = words @ old.codes.T.astype(int)
+    allowed = inner.max(axis=1) <= 32 - 2 * result.min_distance
+    residual = ((S[100, :100] - inner / 32) ** 2).sum(axis=1)
+    mine = ((S[100, :100] - old.codes @ result.codes[100].astype(int) / 32) ** 2).sum()
+    assert allowed.any() and mine < residual[allowed].min(), "better than any of many random codes"
 
 
 def test_restarts_keep_the_best():
@@ -315,6 +381,9 @@ EYE = np.eye(4)
         (EYE, {"seed": -1}, ["seed=-1"]),
         (EYE, {"sweeps": 0}, ["sweeps=0"]),
         (EYE, {"records": 1.5}, ["records=1.5"]),
+        (EYE, {"restarts": 0}, ["restarts=0"]),
+        (EYE, {"workers": "all"}, ["workers='all'"]),
+        (changed(1, 2, np.inf), {}, ["S[1, 2]", "inf"]),
         (EYE, {"balance": -1.0}, ["balance=-1.0"]),
         (EYE, {"weights": np.ones((3, 3))}, ["[3, 3]", "[4, 4]"]),
         (EYE, {"weights": -np.ones((4, 4))}, ["-1.0", "at least 0"]),

@@ -88,7 +88,7 @@ def test_predicted_changes_are_the_real_ones(penalty, weighted, dtype):
         anything = np.full(BITS, np.inf, dtype)
         for k in range(BITS):
             arguments = (a.codes, a.bits, a.overlap, a.quad, i, k, change, anything, strength, strength * excess)
-            assert moves.next_pairs(*arguments, found, work, trial) == k
+            assert moves.next_pairs(*arguments, found, work, trial, True) == k
             for m in range(BITS):
                 places = [(i, k)] if m == k else [(i, k), (i, m)]
                 real = objective(problem, flipped(codes, *places), penalty) - before
@@ -122,7 +122,7 @@ def test_only_bits_that_can_pass_are_returned_and_none_is_missed(weighted):
             passing, k = [], 0
             while True:
                 arguments = (a.codes, a.bits, a.overlap, a.quad, i, k, change, most, penalty, penalty * excess)
-                k = moves.next_pairs(*arguments, found, work, trial)
+                k = moves.next_pairs(*arguments, found, work, trial, True)
                 if k == BITS:
                     break
                 passing.append(k)
@@ -172,7 +172,7 @@ def test_annealing_moves_only_free_centers_and_depends_on_its_state_alone(weight
     for seed in (1, 1, 2):
         a = problem.arrays(codes, np.float32)
         cap = np.float32(problem.cap)
-        assert moves.anneal(a, cap, 1, 0.3, 50, 50.0, 5.0, 0.1, 10.0, False, state_of(seed)) > 0 and consistent(a)
+        assert moves.anneal(a, cap, True, 1, 0.3, 50, 50.0, 5.0, 0.1, 10.0, False, state_of(seed)) > 0 and consistent(a)
         results.append(a.codes.copy())
         stay = np.setdiff1d(np.arange(CLASSES), free)
         assert np.array_equal(a.codes[stay], codes[stay])
@@ -185,12 +185,12 @@ def test_cold_annealing_never_climbs_and_stops_once_feasible():
     for twins in (0.0, 1.0):
         for seed in range(10):
             before = objective(problem, a.codes, 2.0)
-            moves.anneal(a, cap, 1, twins, 8, 1e-9, 1e-9, 2.0, 2.0, False, state_of(seed))
+            moves.anneal(a, cap, True, 1, twins, 8, 1e-9, 1e-9, 2.0, 2.0, False, state_of(seed))
             assert objective(problem, a.codes, 2.0) <= before + 1e-6
     nothing = Problem.of(np.zeros((CLASSES, CLASSES)), BITS, DISTANCE, weights=np.zeros((1, 1)))
     for twins in (0.0, 0.5):
         a = nothing.arrays(codes, np.float64)
-        moves.anneal(a, cap, 0, twins, 10**6, 3.0, 0.5, 1.0, 1.0, True, state_of(4))
+        moves.anneal(a, cap, True, 0, twins, 10**6, 3.0, 0.5, 1.0, 1.0, True, state_of(4))
         assert moves.violations(a.inner, cap) == 0 and consistent(a)
 
 
@@ -215,7 +215,7 @@ def test_polish_ends_where_no_allowed_move_helps(weighted):
 def moves_to_feasible(problem, codes):
     nothing = Problem.of(np.zeros((CLASSES, CLASSES)), BITS, DISTANCE, weights=np.zeros((1, 1)))
     a = nothing.arrays(codes, np.float64)
-    moves.anneal(a, float(problem.cap), 0, 0.0, 10**5, 3.0, 0.5, 1.0, 1.0, True, state_of(1))
+    moves.anneal(a, float(problem.cap), True, 0, 0.0, 10**5, 3.0, 0.5, 1.0, 1.0, True, state_of(1))
     return a.codes.astype(np.int8)
 
 

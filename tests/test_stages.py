@@ -189,6 +189,26 @@ def test_other_images_are_foreign(emoji, copy_of):
         stages.load_centers(copy_of, other)
 
 
+def test_an_interrupted_optimization_leaves_the_best_centers_so_far(emoji, copy_of):
+    _, images, _ = emoji
+    other = CENTERS.with_(seed=5)
+    steps = stages.optimize_centers(copy_of, images, other)
+    seen = [next(steps) for _ in range(30)]
+    with pytest.raises(KeyboardInterrupt):
+        steps.throw(KeyboardInterrupt)
+    artifact, history = stages.load_centers(copy_of, images)
+    assert np.array_equal(artifact["codes"], seen[-1].best_codes) and len(history) == 30
+    assert artifact.meta["parameters"]["stopped_after"] == 29
+    assert hamming.minimum_distance(artifact["codes"]) >= seen[-1].required_distance
+    steps = stages.optimize_centers(copy_of, images, other)
+    next(steps)
+    steps.close()  # what a `break` does
+    assert stages.load_centers(copy_of, images)[0].meta["parameters"]["stopped_after"] == 0
+    finished = drain(stages.optimize_centers(copy_of, images, other))  # nothing is taken for finished that is not
+    assert finished[-1].stage == "done" and len(finished) > 30
+    assert "stopped_after" not in stages.load_centers(copy_of, images)[0].meta["parameters"]
+
+
 def test_centers_that_are_none_are_refused(emoji, copy_of):
     artifact, images = copy_of.load("centers"), emoji[1]
 
