@@ -143,13 +143,19 @@ def visit_seconds(classes: int, bits: int) -> float:
 
 
 def anneal(
-    problem: Problem, start: np.ndarray, state: np.ndarray, sweeps: int, records: int, warm: bool = False
+    problem: Problem,
+    start: np.ndarray,
+    state: np.ndarray,
+    sweeps: int,
+    records: int,
+    warm: bool = False,
+    hold: bool = False,
 ) -> Iterator[Progress]:
     """Anneal from `start` [C, K], then descend; yield Progress.
 
-    A sweep is as many visits as there are free centers. `warm` starts cold enough to stay near `start`. Stages are
-    "anneal" (at most `records` times) and "descend"; the last set is a local optimum that keeps the distance, if one
-    was found.
+    A sweep is as many visits as there are free centers. `warm` starts cold enough to stay near `start`, `hold` never
+    leaves the sets that keep the distance, if `start` is one. Stages are "anneal" (at most `records` times) and
+    "descend"; the last set is a local optimum that keeps the distance, if one was found.
     """
     from shc import moves
 
@@ -161,6 +167,8 @@ def anneal(
     parts = np.linspace(WARM if warm else 0.0, 1.0, records + 1)
     temperature = HEAT * problem.unit * (COOL / HEAT) ** parts
     penalty = SOFT * problem.unit * (HARD / SOFT) ** np.sqrt(parts)
+    if hold:
+        penalty[:] = HARD * problem.unit * BOOST**ROUNDS
     ends = np.linspace(0, visits, records + 1).round().astype(int)
     cap, codes = np.float32(problem.cap), start
     for r in range(records):

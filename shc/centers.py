@@ -290,10 +290,17 @@ def _search(
         steps = Parallel(n_jobs=min(workers, restarts), return_as="generator")(delayed(_best_of)(*run) for run in runs)
     else:
         steps = itertools.chain.from_iterable(_restart(*run) for run in runs)
+    reached = False
     for progress in steps:
+        reached |= progress.stage != "anneal" and progress.found is not None
         if progress.found is not None and (value := problem.measure(progress.found).loss) < best_loss:
             best, best_loss = progress.found, value
         if restarts == 1 or progress.stage != "descend" or progress.optimal:
+            yield progress
+    if best is feasible or not reached:  # so tight a distance that the way through violations did not lead back
+        for progress in anneal(problem, feasible, state_of(seed, restarts), sweeps, records, hold=True):
+            if progress.found is not None and (value := problem.measure(progress.found).loss) < best_loss:
+                best, best_loss = progress.found, value
             yield progress
     yield from descend(problem, best, state_of(seed))
 

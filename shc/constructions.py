@@ -108,9 +108,10 @@ def feasible_centers(
 ) -> np.ndarray | None:
     """Centers int8 [C, K] with at least `min_distance`, or None if none was found (there may be some all the same).
 
-    Tries, in this order: random different codes, Hadamard, BCH, the lexicode, and a search that removes violations, for
-    at most `sweeps` visits to every center (by default some tenths of a second). Which class gets which code is drawn by `seed`.
-    `fixed` = (indices [F], codes [F, K]) are classes whose codes are given; the search then begins from `start`.
+    Tries, in this order: random different codes, Hadamard, BCH, the lexicode, and a search that removes violations,
+    for at most `sweeps` visits to every center (by default some tenths of a second). Which class gets which code is
+    drawn by `seed`. `fixed` = (indices [F], codes [F, K]) are classes whose codes are given; the search then begins
+    from `start`.
 
     >>> minimum_distance(feasible_centers(32, 100, 10)) >= 10
     True
