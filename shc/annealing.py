@@ -104,10 +104,10 @@ class Problem:
         np.fill_diagonal(lin, 0.0)
         if quad.size > 1:
             np.fill_diagonal(quad, 0.0)
-        rows: np.ndarray = codes.astype(dtype)
+        rows: np.ndarray = np.ascontiguousarray(codes, dtype=dtype)
         inner = rows @ rows.T  # whole numbers, exact
         np.fill_diagonal(inner, -self.bits)
-        return Arrays(rows, np.ascontiguousarray(rows.T), inner, rows.T @ rows, quad, lin, self.free)
+        return Arrays(rows.copy(), rows.T.copy(), inner, rows.T @ rows, quad, lin, self.free)
 
 
 class Measure(NamedTuple):

@@ -17,6 +17,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+TRIES = 6  # searches for a distance that was asked for in so many words, before it is called not found
+
+
 def random_centers(bits: int, classes: int, seed: int = 0) -> np.ndarray:
     """Uniformly random centers int8 [C, K], all different whenever 2^K ≥ C.
 
@@ -184,6 +187,15 @@ def centers_at_distance(
             codes: np.ndarray | None = start
         else:
             codes = feasible_centers(bits, classes, tried, seed, fixed, start)
+        if codes is None and not (explicit and tried == wanted):
+            continue
+        # Chance decides at the edge of what a search finds: try the distance asked for, or one more, a few times.
+        goal = tried + 1 if min_distance == "max" else tried
+        for again in range(1, TRIES if codes is None or goal in range(tried + 1, wanted + 1) else 1):
+            more = feasible_centers(bits, classes, goal, seed + again, fixed, start)
+            if more is not None:
+                tried, codes = goal, more
+                break
         if codes is None:
             continue
         if explicit and tried < wanted:

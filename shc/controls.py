@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shc.centers import CenterStep
 
 PACE = 0.1  # seconds between two optimization records, so that an eye can follow
-STATIC_SWEEPS = 200  # proposals per bit of the run behind CenterControls.static(): a second for 100 classes
+STATIC_SWEEPS = 200  # visits per center of the run behind CenterControls.static(): tenths of a second for 100 classes
 
 Factory = Callable[..., "Iterator[CenterStep]"]
 

@@ -451,16 +451,18 @@ def polish(a, cap, exchanges, tolerance):
     """
     codes, bits, inner, overlap, quad, lin, free = a
     number = bits.dtype.type
-    length = bits.shape[0]
+    length, classes = bits.shape
     work = _work(bits)
     change, trial, most = work.vectors[0], work.vectors[1], work.vectors[2]
     most[:] = -tolerance
-    forbid = number(1e12)  # no gain outweighs it
     taken = 0
     for place in range(len(free)):
         i = free[place]
         flip_changes(bits, inner, quad, lin, i, work.row, change)
         found, _ = find_near(codes, inner, cap, i, work)
+        # More than two flips can gain, and not so much more that small gains would drown in rounding.
+        weight = quad[0, 0] * number(classes) if quad.size == 1 else quad[i].sum()
+        forbid = number(4) * (np.abs(change).max() + number(8) * weight) + number(1)
         before, k = taken, 0
         while True:
             k = next_pairs(codes, bits, overlap, quad, i, k, change, most, forbid, number(0), found, work, trial, True)

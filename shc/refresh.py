@@ -7,6 +7,7 @@ recomputes it, so stale pictures turn red.
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,36 @@ def numbers(records: Path) -> str:
             f"others with AUC {recovery['auc']:.3f}; Spearman's correlation with the exact similarity is "
             f"{recovery['spearman']:.3f}; the classifier's top-1 is {found['top1']['query']:.3f}.",
         ]
+    if (records / "centers.json").exists():
+        lines += ["", *center_numbers(json.loads((records / "centers.json").read_text(encoding="utf-8")))]
     return "\n".join(lines)
+
+
+def center_numbers(record: Mapping[str, Any]) -> list[str]:
+    """Lines on the center optimizer, from the record of benchmarks/centers.py."""
+    lines = [
+        f"The center optimizer on simulated class similarities (`python benchmarks/centers.py`, {record['device']}, "
+        f"{record['date']}, seed {record['seed']}): the loss f that it reaches, how far it can be from the optimum at "
+        "most, and what the authors' algorithm reaches, vectorized, beside what ours has in the same time.",
+        "",
+        "| classes | bits | d | f | seconds | f / lower bound | authors' algorithm | ours in its time |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        ours, theirs = row["shc"], row["paper-code"]
+        shorter = f"{row['same_time']['loss']:.4f}" if "same_time" in row else "–"
+        lines.append(
+            f"| {row['classes']} | {row['bits']} | {row['min_distance']} | {ours['loss']:.4f} | {ours['seconds']:.1f} "
+            f"| {ours['loss'] / row['bound']:.2f} | {theirs['loss']:.4f} in {theirs['seconds']:.1f} s "
+            f"| {shorter} |"
+        )
+    grown = [
+        f"{row['classes']:,} classes × {row['bits']} bits {row['seconds']:.0f} s, {row['gigabytes']:.1f} GB"
+        for row in record["growth"]
+    ]
+    if grown:
+        lines += ["", f"Larger sets, one thread: {'; '.join(grown)}."]
+    return lines
 
 
 def with_numbers(readme: str, text: str) -> str:

@@ -149,6 +149,15 @@ def test_changes_are_kept_up_to_date_while_a_center_is_visited(weighted):
         assert np.allclose(change, anew, rtol=1e-12)
 
 
+def test_the_arrays_share_no_memory_whatever_the_order_of_the_codes_in_it():
+    problem, codes, _ = random_problem(9)
+    for ordered in (codes, np.asfortranarray(codes), codes.astype(np.float32), np.asfortranarray(codes, np.float64)):
+        for dtype in (np.float32, np.float64):
+            a = problem.arrays(ordered, dtype)
+            assert not np.shares_memory(a.codes, a.bits) and not np.shares_memory(a.codes, ordered)
+            assert all(part.flags.c_contiguous for part in a) and np.array_equal(a.codes, codes)
+
+
 def test_flips_and_exchanges_keep_the_arrays_consistent():
     problem, codes, rng = random_problem(3)
     a = problem.arrays(codes, np.float32)
