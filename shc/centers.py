@@ -178,11 +178,9 @@ def solve(S: np.ndarray, bits: int, *, bound: bool = False, **options) -> Center
     if requested == "rule":
         requested = min_distance_rule(bits, len(S))
     result = collect(
-        steps,
-        requested_distance=None if requested == "max" else requested,
-        solver=options.get("solver", "shc"),
-        seed=options.get("seed", 0),
-    )
+        steps, requested_distance=None if requested == "max" else requested,
+        solver=options.get("solver", "shc"), seed=options.get("seed", 0),
+    )  # fmt: skip
     if not (bound and plain):
         return result
     from dataclasses import replace
@@ -225,14 +223,9 @@ def collect(
         requested_distance=last.required_distance if requested_distance is None else requested_distance,
         achieved_distance=minimum_distance(codes),
         feasible=last.feasible if complete else True,
-        complete=complete,
-        local_optimum=last.local_optimum,
-        bound=None,
-        seconds=last.seconds,
-        solver=solver,
-        seed=seed,
-        history=history,
-    )
+        complete=complete, local_optimum=last.local_optimum, bound=None, seconds=last.seconds, solver=solver,
+        seed=seed, history=history,
+    )  # fmt: skip
 
 
 def default_sweeps(classes: int, bits: int) -> int:
@@ -270,15 +263,9 @@ def check_similarity(S: np.ndarray) -> np.ndarray:
 
 
 def _search(
-    problem: Problem,
-    feasible: np.ndarray,
-    begin: np.ndarray | None,
-    seed: int,
-    sweeps: int,
-    restarts: int,
-    workers: int,
-    records: int,
-) -> Iterator[Progress]:
+    problem: Problem, feasible: np.ndarray, begin: np.ndarray | None, seed: int, sweeps: int, restarts: int,
+    workers: int, records: int,
+) -> Iterator[Progress]:  # fmt: skip
     """The package's own solver: annealing, `restarts` times, then a check that the best set is a local optimum."""
     best, best_loss = feasible, problem.measure(feasible).loss
     runs = [
@@ -306,14 +293,9 @@ def _search(
 
 
 def _restart(
-    problem: Problem,
-    feasible: np.ndarray,
-    begin: np.ndarray | None,
-    seed: int,
-    restart: int,
-    sweeps: int,
+    problem: Problem, feasible: np.ndarray, begin: np.ndarray | None, seed: int, restart: int, sweeps: int,
     records: int,
-) -> Iterator[Progress]:
+) -> Iterator[Progress]:  # fmt: skip
     """One annealing run, from `begin` or from random centers."""
     first = begin
     if first is None:
@@ -353,20 +335,10 @@ def _records(
         nonlocal spent
         spent += perf_counter() - resumed
         return CenterStep(
-            step=step,
-            stage=stage,
-            loss=now.loss,
-            best_loss=best_loss,
-            min_distance=now.min_distance,
-            feasible=now.feasible,
-            temperature=temperature,
-            histogram=now.histogram,
-            codes=codes,
-            seconds=spent,
-            best_codes=best,
-            required_distance=problem.min_distance,
-            local_optimum=stage == "done" and optimal,
-        )
+            step=step, stage=stage, loss=now.loss, best_loss=best_loss, min_distance=now.min_distance,
+            feasible=now.feasible, temperature=temperature, histogram=now.histogram, codes=codes, seconds=spent,
+            best_codes=best, required_distance=problem.min_distance, local_optimum=stage == "done" and optimal,
+        )  # fmt: skip
 
     yield record("start", start)
     resumed = perf_counter()
