@@ -14,19 +14,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shc.constructions import hadamard_centers
-from shc.methods import method
+from shc.methods import Method, method
+from shc.targets import centers_of
 
 
-@method("csq", needs="class", source="Yuan et al., CVPR 2020", default_centers="csq")
+@method("csq", needs="class", source="Yuan et al., CVPR 2020", default_centers="csq", multi_label=True)
 @dataclass(frozen=True)
-class CSQ:
+class CSQ(Method):
     """Binary cross-entropy towards a data-independent center plus log-cosh quantization."""
 
     weight: float = 1e-4  # λ, weight of the quantization term
 
-    def loss(self, u: Tensor, labels: Tensor, centers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """u [N, K], labels int64 [N], centers ±1 float [C, K] → scalar and the terms "center", "quantization"."""
-        center = F.binary_cross_entropy_with_logits(2 * u, (centers[labels] + 1) / 2)
+    def loss(self, u: Tensor, labels: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """u [N, K], labels int64 [N] or multi-hot [N, C], targets ±1 [C, K] → scalar and its two terms."""
+        center = F.binary_cross_entropy_with_logits(2 * u, (centers_of(labels, targets) + 1) / 2)
         x = 1 - u.tanh().abs()  # log cosh is even
         quantization = (x + F.softplus(-2 * x) - math.log(2)).mean()
         return center + self.weight * quantization, {"center": center, "quantization": quantization}

@@ -11,18 +11,25 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from shc.methods import method
+from shc.methods import Method, method
+from shc.targets import centers_of
 
 
-@method("shc", needs="class", source="Chen et al., ACM TOIS 43(6), 2025", default_centers="semantic")
+@method(
+    "shc",
+    needs="class",
+    source="Chen et al., ACM TOIS 43(6), 2025",
+    default_centers="semantic",
+    multi_label=True,
+)
 @dataclass(frozen=True)
-class SHC:
+class SHC(Method):
     """Binary cross-entropy towards the class's center plus a small pull of every output to ±1."""
 
     gamma: float = 1e-4  # weight of the quantization term
 
-    def loss(self, u: Tensor, labels: Tensor, centers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """u [N, K], labels int64 [N], centers ±1 float [C, K] → scalar and the terms "center", "quantization"."""
-        center = F.binary_cross_entropy_with_logits(2 * u, (centers[labels] + 1) / 2)
+    def loss(self, u: Tensor, labels: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """u [N, K], labels int64 [N] or multi-hot [N, C], targets ±1 [C, K] → scalar and its two terms."""
+        center = F.binary_cross_entropy_with_logits(2 * u, (centers_of(labels, targets) + 1) / 2)
         quantization = (u.tanh().abs() - 1).square().mean()
         return center + self.gamma * quantization, {"center": center, "quantization": quantization}
