@@ -7,9 +7,9 @@ A method is a frozen dataclass of its hyper-parameters, a subclass of `Method`. 
     each step:   total, terms = method.loss(u, labels, targets)
     each epoch:  method.end_of_epoch(targets, epoch, outputs)
 
-and `targets` is a tensor or a module whose buffers are kept in the checkpoint, so that a resumed training takes the same
-path. Labels are class positions int64 [N], or a multi-hot float matrix [N, C] where an image has several; a method that
-needs none gets the images' row numbers in the training set instead, so that it cannot see one.
+and `targets` is a tensor or a module whose buffers are kept in the checkpoint, so that a resumed training takes the
+same path. Labels are class positions int64 [N], or a multi-hot float matrix [N, C] where an image has several; a method
+that needs none gets the images' row numbers in the training set instead, so that it cannot see one.
 """
 
 import difflib
@@ -31,10 +31,11 @@ NEEDS = ("class", "label path", "label distances", "none")
 class Task:
     """What a method may look at before training. A method reads only what its `needs` names.
 
-    `labels` int64 [N] class positions of the training images (or multi-hot float [N, C]); `classes` C; `centers` ±1 float
-    [C, K] for methods that have them; `paths` one path of parent names per class, coarsest first; `distances` float
-    [C, C] label distances in [0, 1]; `images` uint8 [N, 3, S, S] the training images; `features` float [N, D] what the
-    start network makes of them (computed when called); `classifier` weight [C, D] and bias [C] of the classifier's layer.
+    `labels` int64 [N] class positions of the training images (or multi-hot float [N, C]; row numbers for a method that
+    needs none); `classes` C; `centers` ±1 float [C, K] for methods that have them; `paths` one path of parent names per
+    class, coarsest first; `distances` float [C, C] label distances in [0, 1]; `images` uint8 [N, 3, S, S] the training
+    images; `features` float [N, D] what the start network makes of them (computed when called); `classifier` weight
+    [C, D] and bias [C] of the classifier's layer.
     """
 
     bits: int
