@@ -6,7 +6,7 @@ identity; everything else is.
 
 import math
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from shc.models import NETS
 from shc.training import Schedule, resolve_device
@@ -23,6 +23,10 @@ class ConfigError(ValueError):
 @dataclass(frozen=True)
 class Step:
     """Common to all steps: types are checked when the object is made."""
+
+    LATER: ClassVar[
+        tuple[str, ...]
+    ] = ()  # fields added since artifacts exist; at their default they change no identity
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -43,7 +47,8 @@ class Step:
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result, without those that only say where it is computed."""
-        return {name: value for name, value in asdict(self).items() if name not in WHERE}
+        usual = {field.name: field.default for field in fields(self) if field.name in self.LATER}
+        return {k: v for k, v in asdict(self).items() if k not in WHERE and not (k in usual and v == usual[k])}
 
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
@@ -124,12 +129,17 @@ class CentersConfig(Step):
     min_distance: str = "rule"  # the paper's rule, "max", or a number of bits
     seed: int = 0
     solver: str = "shc"
+    shuffled: float = 0.0  # share of S that is replaced by S of shuffled classes: the dose of false meaning
+
+    LATER = ("shuffled",)
 
     def check(self) -> None:
         from shc.centers import SOLVERS
 
         one_of("kind", self.kind, CENTER_KINDS)
         one_of("solver", self.solver, SOLVERS)
+        if not 0 <= self.shuffled <= 1:
+            raise ConfigError(f"shuffled={self.shuffled} must lie between 0 (S as it is) and 1 (no true meaning left)")
         if not 1 <= self.bits <= 1024:
             raise ConfigError(f"bits={self.bits} must lie between 1 and 1024; 16, 32 and 64 are usual")
         if self.min_distance not in ("rule", "max") and not self.min_distance.isdecimal():
@@ -153,13 +163,20 @@ class HasherConfig(Training):
     init: str = "classifier"  # or "scratch"; every compared method starts from the same point
     backbone_lr: float = 0.5  # factor on lr for the backbone when it starts trained
     eval_every: int = 2
+    options: str = ""  # the method's hyper-parameters, "name=value, name=value"
+    frozen: bool = False  # train the last layer only, on features computed once and without augmentation
+    bits: int = 0  # for methods without centers; 0 takes the centers' length
+
+    LATER = ("options", "frozen", "bits")
 
     def check(self) -> None:
         from shc import methods
 
         super().check()
-        methods.info(self.method)
+        methods.build(self.method, self.options)
         one_of("init", self.init, ("classifier", "scratch"))
+        if not 0 <= self.bits <= 1024:
+            raise ConfigError(f"bits={self.bits} must lie between 1 and 1024, or be 0 for the centers' length")
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

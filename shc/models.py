@@ -101,12 +101,12 @@ class Classifier(nn.Module):
 
 
 class Hasher(nn.Module):
-    """Backbone → Linear(K): images as floats in [−1, 1] [N, 3, S, S] → u [N, K]; tanh(u) relaxes the code."""
+    """Backbone → head, a linear layer in most methods: images in [−1, 1] [N, 3, S, S] → u [N, K]; u ≥ 0 is a bit."""
 
-    def __init__(self, net: nn.Module, bits: int) -> None:
+    def __init__(self, net: nn.Module, bits: int, head: nn.Module | None = None) -> None:
         super().__init__()
         self.backbone = net
-        self.head = nn.Linear(net.dim, bits)  # type: ignore[arg-type]
+        self.head = nn.Linear(net.dim, bits) if head is None else head  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.backbone(x))

@@ -25,6 +25,7 @@ import numpy as np
 ARTIFACTS = {
     "classifier": ("safetensors", "01_classifier"),
     "statistics": ("npz", "01_classifier"),
+    "features": ("safetensors", "04_hashing_network"),
     "similarity": ("npz", "02_class_similarity"),
     "centers": ("npz", "03_hash_centers"),
     "hasher": ("safetensors", "04_hashing_network"),

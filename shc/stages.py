@@ -15,13 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shc import centers as stage2
-from shc import constructions, datasets, hamming, methods, metrics, similarity
+from shc import datasets, hamming, methods, metrics, similarity
+from shc.center_history import pack_history, unpack_history
 from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig, SimilarityConfig
+from shc.control_centers import blended, control_centers
 from shc.datasets import ImageSet
 from shc.hierarchy import Hierarchy
-from shc.methods.csq import csq_centers
 from shc.models import Classifier, Hasher, backbone, codes_from
 from shc.runs import Artifact, MissingArtifact, Run, RunError, artifact_key
+from shc.tasks import new_hasher, new_task
 from shc.training import Record, fit, predict, resolve_device
 
 SPLITS = ("val", "query", "query_seen", "database", "train")
@@ -198,41 +200,26 @@ def optimize_centers(run: Run, images: ImageSet, config: CentersConfig) -> Itera
         seconds = steps[-1].seconds if steps else 0.0
         extra = dict(min_distance=min_distance, loss=stage2.loss(S, codes), seconds=seconds)
         run.save(
-            "centers", {"codes": codes, **_pack_history(steps)}, parameters=identity, fingerprint=images.fingerprint,
+            "centers", {"codes": codes, **pack_history(steps)}, parameters=identity, fingerprint=images.fingerprint,
             inputs=inputs, variant=variant, extra=extra,
         )  # fmt: skip
         run.add_parameters(f"centers{'-' + variant if variant else ''}", asdict(config))
 
     if config.kind != "semantic":
-        codes = control_centers(run, S, config)
+        semantic = run.load("centers")["codes"] if config.kind == "permuted" else None
+        codes = control_centers(config, len(S), semantic)
         save(codes, hamming.minimum_distance(codes))
         return
     options: dict[str, Any] = dict(min_distance=config.distance, seed=config.seed, solver=config.solver)
+    aim = blended(S, config.shuffled, config.seed)
     try:
-        for step in stage2.optimize_centers(S, config.bits, **options):
+        for step in stage2.optimize_centers(aim, config.bits, **options):
             steps.append(step)
             yield step
     finally:  # also when the reader interrupts it or stops asking
         if steps:
             result = stage2.collect(steps)
             save(result.codes, result.min_distance)
-
-
-def control_centers(run: Run, S: np.ndarray, config: CentersConfig) -> np.ndarray:
-    """int8 [C, K] centers that know nothing of S: what SHC's are measured against.
-
-    `permuted`: SHC's own centers, classes shuffled (same geometry, no meaning). `distance`: spread as far apart as
-    possible. `random`: independent coin flips. `csq`: Hadamard codes, or balanced random ones.
-    """
-    classes = len(S)
-    if config.kind == "permuted":
-        codes = run.load("centers")["codes"]
-        return codes[np.random.default_rng([config.seed, 1]).permutation(classes)]
-    if config.kind == "distance":
-        return constructions.distance_only_centers(config.bits, classes, seed=config.seed)
-    if config.kind == "random":
-        return constructions.random_centers(config.bits, classes, seed=config.seed)
-    return csq_centers(config.bits, classes, seed=config.seed)
 
 
 def load_centers(run: Run, images: ImageSet, kind: str = "semantic") -> tuple[Artifact, list[stage2.CenterStep]]:
@@ -243,103 +230,114 @@ def load_centers(run: Run, images: ImageSet, kind: str = "semantic") -> tuple[Ar
         raise RunError(f"{run.file('centers', variant_of(kind))} does not hold ±1 codes; run notebook 03_hash_centers")
     if hamming.minimum_distance(codes) < artifact.meta["extra"]["min_distance"]:
         raise RunError("these centers stand closer than they claim; run notebook 03_hash_centers again")
-    return artifact, _unpack_history(artifact.arrays)
-
-
-def _pack_history(steps: list[stage2.CenterStep]) -> dict[str, np.ndarray]:
-    if not steps:
-        return {}
-    columns = {f"history_{name}": np.array([getattr(s, name) for s in steps]) for name in asdict(steps[0])}
-    bits = columns["history_codes"].shape[-1]
-    columns["history_codes"] = np.packbits(columns["history_codes"] > 0, axis=-1)
-    return columns | {"history_bits": np.array(bits)}
-
-
-def _unpack_history(arrays: dict[str, np.ndarray]) -> list[stage2.CenterStep]:
-    columns = {k.removeprefix("history_"): v for k, v in arrays.items() if k.startswith("history_")}
-    if not columns:
-        return []
-    bits = int(columns.pop("bits"))
-    columns["codes"] = np.unpackbits(columns["codes"], axis=-1, count=bits).astype(np.int8) * 2 - 1
-    rows = zip(*columns.values(), strict=True)
-    return [stage2.CenterStep(**{k: _plain(v) for k, v in zip(columns, row, strict=True)}) for row in rows]
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if np.ndim(value) == 0 else value
+    return artifact, unpack_history(artifact.arrays)
 
 
 # ---------------------------------------------------------------------------------------------- stage 3
 
 
 def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "semantic") -> Iterator[Record]:
-    """Train a hasher towards the centers of `kind`, yield its records, and save `hasher` and `codes` of every split."""
-    centers, _ = load_centers(run, images, kind)
+    """Train a hasher by `config.method`, yield its records, and save `hasher` and `codes` of every split.
+
+    Its targets are the run's centers of `kind`, for the methods that have centers. Raises RunError if the method needs
+    labels that the data set lacks.
+    """
     variant, identity = variant_of(kind), config.identity()
-    inputs = {f"centers{'-' + variant if variant else ''}": centers.key}
+    suffix = f"-{variant}" if variant else ""
+    entry, method = methods.info(config.method), methods.build(config.method, config.options)
+    inputs, codes, bits = {}, None, config.bits
+    if entry.default_centers:
+        centers, _ = load_centers(run, images, kind)
+        inputs[f"centers{suffix}"] = centers.key
+        codes, bits = centers["codes"], centers["codes"].shape[1]
+        if config.bits not in (0, bits):
+            raise RunError(f"bits={config.bits}, but the run's centers have {bits}; leave it 0, or make such centers")
+    elif not bits:
+        raise RunError(f"method {config.method!r} has no centers that tell the code length; set bits, e.g. bits=32")
     net, classifier = load_classifier(run, images)
     inputs["classifier"] = classifier.key
     key = artifact_key(identity, images.fingerprint, inputs)
-    code_inputs = {f"hasher{'-' + variant if variant else ''}": key}
-    code_key = artifact_key({"bits": centers["codes"].shape[1]}, images.fingerprint, code_inputs)
+    code_inputs = {f"hasher{suffix}": key}
+    code_key = artifact_key({"bits": bits}, images.fingerprint, code_inputs)
     if run.fresh("hasher", key, variant) and run.fresh("codes", code_key, variant):
         yield from run.load("hasher", variant).meta["extra"]["history"]
         return
-    codes = torch.from_numpy(centers["codes"].astype(np.float32))
     where: dict[str, Any] = dict(device=resolve_device(config.device), threads=config.threads)
-    model = new_hasher(net if config.init == "classifier" else None, images, classifier, codes.shape[1], config.seed)
-    target = codes.to(where["device"])
-    method = methods.get(config.method)()
-    x, labels = images.split("train")
-    x_val, labels_val = images.split("val")
+    start_net = net if config.init == "classifier" else None
+    model = new_hasher(start_net, images, classifier, bits, config).to(where["device"])
+    inside = [split for split in SPLITS if split in images.splits]
+    if config.frozen:  # the head alone, on features
+        x_of = frozen_features(run, images, model, config, where)
+        part = model.head
+    else:
+        x_of, part = {split: images.split(split)[0] for split in inside}, model
+    labels, labels_val = (images.split(split)[1] for split in ("train", "val"))
+    device, x = where["device"], images.split("train")[0]
+    task = new_task(
+        entry, images, trained_hierarchy(images), positions(images, labels),
+        None if codes is None else torch.from_numpy(codes.astype(np.float32)).to(device), bits, config.seed,
+        lambda: predict(model.backbone, x, **where).to(device), classifier, device,
+    )  # fmt: skip
+    targets = method.targets(task, model)
 
     def retrieval(hasher: torch.nn.Module) -> float:
-        query, database = (codes_from(predict(hasher, part, **where)) for part in (x_val, x))
+        query, database = (codes_from(predict(hasher, x_of[split], **where)) for split in ("val", "train"))
         return float(metrics.evaluate(query, database, labels_val, labels, k=(), graded_k=())["mAP@ALL"])
 
     def loss(u: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return method.loss(u, y, target)
+        return method.loss(u, y, targets)
 
-    schedule = config.schedule()
-    checkpoint, history = run.checkpoint(f"hasher{variant}", key), []
-    for record in fit(model, loss, x, positions(images, labels), schedule, evaluate=retrieval, checkpoint=checkpoint):
-        history.append(record)
-        yield record
-    extra = dict(history=history, best_val=max(r["val"] for r in history if r["val"] is not None), kind=kind, **where)
+    def outputs() -> Tensor:
+        return predict(part, x_of["train"], **where).to(device)
+
+    history: list[Record] = []
+    checkpoint = run.checkpoint(f"hasher{variant}", key)
+    if method.trained:
+        records = fit(
+            part, loss, x_of["train"], task.labels, config.schedule(), evaluate=retrieval, checkpoint=checkpoint,
+            augmented=not config.frozen, state=targets if isinstance(targets, torch.nn.Module) else None,
+            end_of_epoch=lambda epoch: method.end_of_epoch(targets, epoch, outputs),
+        )  # fmt: skip
+        for record in records:
+            history.append(record)
+            yield record
+    best = max((r["val"] for r in history if r["val"] is not None), default=None)
+    extra = dict(history=history, best_val=retrieval(part) if best is None else best, kind=kind, bits=bits, **where)
     run.save(
         "hasher", model.state_dict(), parameters=identity, fingerprint=images.fingerprint, inputs=inputs,
         variant=variant, extra=extra,
     )  # fmt: skip
     arrays = {
-        split: np.packbits(codes_from(predict(model, images.split(split)[0], **where)).numpy() > 0, axis=1)
-        for split in SPLITS if split in images.splits
-    }  # fmt: skip
+        split: np.packbits(codes_from(predict(part, x_of[split], **where)).numpy() > 0, axis=1) for split in inside
+    }
     run.save(
-        "codes", arrays, parameters={"bits": codes.shape[1]}, fingerprint=images.fingerprint,
+        "codes", arrays, parameters={"bits": bits}, fingerprint=images.fingerprint,
         inputs=code_inputs, variant=variant,
     )  # fmt: skip
-    run.add_parameters(f"hasher{'-' + variant if variant else ''}", asdict(config))
+    run.add_parameters(f"hasher{suffix}", asdict(config))
     checkpoint.remove()
 
 
-def new_hasher(start_net: Classifier | None, images: ImageSet, classifier: Artifact, bits: int, seed: int) -> Hasher:
-    """A hasher on the classifier's kind of backbone: with its weights if `start_net` is given, else from scratch."""
-    config = ClassifierConfig(**classifier.meta["parameters"])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        weights: Any = "none" if start_net is not None else config.weights
-        model = Hasher(backbone(config.net, weights=weights, size=images.images.shape[-1]), bits)
-    if start_net is not None:
-        model.backbone.load_state_dict(start_net.backbone.state_dict())
-    return model
+def frozen_features(
+    run: Run, images: ImageSet, model: Hasher, config: HasherConfig, where: dict[str, Any]
+) -> dict[str, Tensor]:
+    """float32 [n, D] of every split by the model's backbone; those of the classifier are kept as `features`."""
+    inside = [split for split in SPLITS if split in images.splits]
+    if config.init != "classifier":
+        return {split: predict(model.backbone, images.split(split)[0], **where) for split in inside}
+    inputs = {"classifier": run.load("classifier", fingerprint=images.fingerprint).key}
+    if not run.fresh("features", artifact_key({}, images.fingerprint, inputs)):
+        arrays = {split: predict(model.backbone, images.split(split)[0], **where) for split in inside}
+        run.save("features", arrays, parameters={}, fingerprint=images.fingerprint, inputs=inputs)
+    return {split: torch.from_numpy(array) for split, array in run.load("features").arrays.items()}
 
 
 def load_hasher(run: Run, images: ImageSet, kind: str = "semantic") -> Hasher:
     """The run's trained hasher for centers of `kind`."""
     artifact = run.load("hasher", variant_of(kind), fingerprint=images.fingerprint)
     net, classifier = load_classifier(run, images)
-    bits = artifact.arrays["head.bias"].shape[0]
-    model = new_hasher(net, images, classifier, bits, 0)
+    bits = run.load("codes", variant_of(kind)).meta["parameters"]["bits"]
+    model = new_hasher(net, images, classifier, bits, HasherConfig(**artifact.meta["parameters"]).with_(device="cpu"))
     model.load_state_dict({k: torch.from_numpy(v) for k, v in artifact.arrays.items()})
     return model.eval()
 

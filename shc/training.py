@@ -103,11 +103,15 @@ def augment(x: Tensor, shift: int, cutout: float, generator: torch.Generator) ->
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor, *, device: str = "cpu", batch: int = 500, threads: int = 2) -> Tensor:
-    """Run the model in evaluation mode over uint8 images [N, 3, S, S] → float32 outputs [N, …] on the CPU."""
+    """Run the model in evaluation mode over uint8 images [N, 3, S, S] → float32 outputs [N, …] on the CPU.
+
+    Features [N, D], a float tensor, are passed on as they are.
+    """
     was_training, device = model.training, resolve_device(device)
     model.to(device).eval()
     with cpu_threads(threads):
-        parts = [model(to_float(images[i : i + batch].to(device))).float().cpu() for i in range(0, len(images), batch)]
+        pieces = (images[i : i + batch].to(device) for i in range(0, len(images), batch))
+        parts = [model(to_float(x) if x.dtype == torch.uint8 else x).float().cpu() for x in pieces]
     model.train(was_training)
     return torch.cat(parts)
 
@@ -122,6 +126,9 @@ def fit(
     evaluate: Callable[[nn.Module], float] | None = None,
     checkpoint: Any = None,
     record_every: int = 10,
+    augmented: bool = True,
+    state: nn.Module | None = None,
+    end_of_epoch: Callable[[int], None] | None = None,
 ) -> Iterator[Record]:
     """Train `model` in place and yield a record every few steps and at the end of every epoch.
 
@@ -129,6 +136,8 @@ def fit(
     named terms; `evaluate(model)` returns the validation value (higher is better) by which the epoch is chosen: when
     the generator is exhausted the model holds the best epoch's weights. `checkpoint` (see `shc.runs.Checkpoint`) keeps
     the state of every finished epoch; with one, the records made before are yielded again and training goes on after.
+    Without `augmented`, `images` are features [N, D], taken as they are. `state` holds what else the loss remembers,
+    kept in the checkpoint; `end_of_epoch(epoch)` is called before each validation.
 
     Raises ValueError for an empty training set and FloatingPointError when the loss is no longer finite.
 
@@ -156,6 +165,8 @@ def fit(
         history, best_value, first_epoch = meta["history"], meta["best"], meta["epoch"]
         earlier_seconds = meta["seconds"]
         model.load_state_dict(_under(tensors, "model."))
+        if state is not None:
+            state.load_state_dict(_under(tensors, "state."))
         best = _under(tensors, "best.")
         _restore_optimizer(optimizer, _under(tensors, "optimizer."))
         yield from history
@@ -173,7 +184,9 @@ def fit(
             model.train()
             index = order[i * batch : (i + 1) * batch].to(device)
             with cpu_threads(schedule.threads):
-                x = augment(to_float(images[index]), schedule.shift, schedule.cutout, generator)
+                x = images[index]
+                if augmented:
+                    x = augment(to_float(x), schedule.shift, schedule.cutout, generator)
                 with torch.autocast(torch.device(device).type, torch.bfloat16, schedule.dtype == "bfloat16"):
                     outputs = model(x)
                 total, terms = loss(outputs.float(), labels[index])
@@ -189,6 +202,8 @@ def fit(
                     f"the loss became {value} at step {step + 1} (epoch {epoch + 1}); the last finished epoch is kept. "
                     f"Lower lr (now {schedule.lr}) or check the images for constant or broken content"
                 )
+            if last and end_of_epoch is not None:
+                end_of_epoch(epoch + 1)
             val = None
             rate = (i + 1) * batch / (time.perf_counter() - epoch_started)
             if last and evaluate and ((epoch + 1) % schedule.eval_every == 0 or epoch + 1 == schedule.epochs):
@@ -205,6 +220,7 @@ def fit(
                 tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
                 tensors |= {f"best.{k}": v for k, v in best.items()}
                 tensors |= {f"optimizer.{k}": v for k, v in _optimizer_tensors(optimizer).items()}
+                tensors |= {f"state.{k}": v for k, v in state.state_dict().items()} if state is not None else {}
                 checkpoint.save(
                     tensors, dict(history=history, best=best_value, epoch=epoch + 1, seconds=record["seconds"])
                 )

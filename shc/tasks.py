@@ -1,0 +1,65 @@
+"""What a hashing method starts from: the network, and of the data set no more than the method declared to need."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shc import methods
+from shc.config import ClassifierConfig, HasherConfig
+from shc.datasets import ImageSet
+from shc.hierarchy import Hierarchy
+from shc.models import Classifier, Hasher, backbone
+from shc.runs import Artifact, RunError
+
+
+def new_task(
+    method: methods.MethodInfo,
+    images: ImageSet,
+    tree: Hierarchy | None,
+    y: Tensor,
+    centers: Tensor | None,
+    bits: int,
+    seed: int,
+    features: Callable[[], Tensor],
+    classifier: Artifact,
+    device: str,
+) -> methods.Task:
+    """What the method may look at: class positions y int64 [N] of the training images, or row numbers if it needs none.
+
+    Raises RunError if the data set has no class tree and the method needs one.
+    """
+    if tree is None and method.needs in ("label path", "label distances"):
+        fitting = ", ".join(n for n, m in methods.available().items() if m.needs in ("class", "none"))
+        wanted = "a class hierarchy (label paths)" if method.needs == "label path" else "label distances (a hierarchy)"
+        raise RunError(f"method {method.name!r} needs {wanted}, which {images.name!r} lacks; choose one of {fitting}")
+    return methods.Task(
+        bits=bits,
+        classes=len(images.train_classes),
+        labels=torch.arange(len(y)) if method.needs == "none" else y,
+        seed=seed,
+        device=device,
+        centers=centers,
+        paths=tree.paths if tree is not None and method.needs == "label path" else None,
+        distances=1 - tree.similarity() if tree is not None and method.needs == "label distances" else None,
+        images=images.split("train")[0],
+        features=features,
+        classifier=(torch.from_numpy(classifier["head.weight"]), torch.from_numpy(classifier["head.bias"])),
+    )
+
+
+def new_hasher(
+    start_net: Classifier | None, images: ImageSet, classifier: Artifact, bits: int, config: HasherConfig
+) -> Hasher:
+    """A hasher on the classifier's kind of backbone: with its weights if `start_net` is given, else from scratch."""
+    first = ClassifierConfig(**classifier.meta["parameters"])
+    method = methods.build(config.method, config.options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        weights: Any = "none" if start_net is not None else first.weights
+        net = backbone(first.net, weights=weights, size=images.images.shape[-1])
+        model = Hasher(net, bits, method.head(net.dim, bits, len(images.train_classes)))  # type: ignore[arg-type]
+    if start_net is not None:
+        model.backbone.load_state_dict(start_net.backbone.state_dict())
+    return model
