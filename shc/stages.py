@@ -266,11 +266,14 @@ def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "
     start_net = net if config.init == "classifier" else None
     model = new_hasher(start_net, images, classifier, bits, config).to(where["device"])
     inside = [split for split in SPLITS if split in images.splits]
+    x_of: dict[str, Tensor] = {split: images.split(split)[0] for split in inside}
+    part: torch.nn.Module = model
     if config.frozen:  # the head alone, on features
-        x_of = frozen_features(run, images, model, config, where)
         part = model.head
-    else:
-        x_of, part = {split: images.split(split)[0] for split in inside}, model
+        if config.init == "classifier":
+            x_of = classifier_features(run, images, **where)
+        else:
+            x_of = {split: predict(model.backbone, x, **where) for split, x in x_of.items()}
     labels, labels_val = (images.split(split)[1] for split in ("train", "val"))
     device, x = where["device"], images.split("train")[0]
     task = new_task(
@@ -318,16 +321,15 @@ def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "
     checkpoint.remove()
 
 
-def frozen_features(
-    run: Run, images: ImageSet, model: Hasher, config: HasherConfig, where: dict[str, Any]
-) -> dict[str, Tensor]:
-    """float32 [n, D] of every split by the model's backbone; those of the classifier are kept as `features`."""
-    inside = [split for split in SPLITS if split in images.splits]
-    if config.init != "classifier":
-        return {split: predict(model.backbone, images.split(split)[0], **where) for split in inside}
-    inputs = {"classifier": run.load("classifier", fingerprint=images.fingerprint).key}
+def classifier_features(run: Run, images: ImageSet, device: str = "cpu", threads: int = 2) -> dict[str, Tensor]:
+    """float32 [n, D] of every split: what the classifier's backbone makes of the images; kept as `features`."""
+    net, classifier = load_classifier(run, images)
+    inputs = {"classifier": classifier.key}
     if not run.fresh("features", artifact_key({}, images.fingerprint, inputs)):
-        arrays = {split: predict(model.backbone, images.split(split)[0], **where) for split in inside}
+        inside = (split for split in SPLITS if split in images.splits)
+        arrays = {
+            split: predict(net.backbone, images.split(split)[0], device=device, threads=threads) for split in inside
+        }
         run.save("features", arrays, parameters={}, fingerprint=images.fingerprint, inputs=inputs)
     return {split: torch.from_numpy(array) for split, array in run.load("features").arrays.items()}
 
