@@ -6,10 +6,10 @@ with s_ij = 1 where two images share a label, else 0. The weight is |S|/|S1| for
 pairs, so that L is the mean over the similar plus the mean over the dissimilar pairs. There is no quantization term:
 β grows by stages (continuation), β = (1 + growth · stage)^power.
 
-Verified from the published code: θ with α = 10, the weights of similar pairs (its dissimilar ones weigh 1; the paper's
-formula is as above), and β = (1 + .005 · iteration)^½ renewed every 200 iterations, which is growth 1 per stage. Our
-reading: a stage is one epoch (a run of 20 ends at β = 4.5, theirs at 7), pairs are counted and taken within the batch
-(theirs pair two batches), and every similar pair weighs the same, however many labels it shares.
+Verified from the published code: θ with α = 10; the weights, counted in the batch (in its corrected loss; the one it
+first came with weighs dissimilar pairs 1); β = (1 + .005 · iteration)^½ renewed every 200 iterations, which is growth
+1 per stage. Our reading: a stage is one epoch (20 epochs end at β = 4.5, their 10,000 iterations at 7), all pairs of
+one batch (theirs: between two batches), and a similar pair weighs the same however many labels it shares.
 """
 
 from dataclasses import dataclass

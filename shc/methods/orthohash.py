@@ -11,8 +11,8 @@ The targets t_c ∈ {−1, +1}^K by `target_type`:
     centers     those of the run
 
 Verified from the published code: margin .2 on the cosine of every label, label / count, bias-free linear layer with
-batch norm, no quantization term, the kinds of targets. From the paper: Hadamard targets, s = √K (the code's is 8 for
-its default of 64 bits).
+batch norm, no quantization term, random targets by default. Not verified there: s = √K (its default is 8, which is √K
+at its default of 64 bits) and Hadamard targets, both as the paper is usually cited.
 """
 
 import math
