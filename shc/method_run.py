@@ -124,7 +124,7 @@ def check_cell(values: dict[str, Any]) -> None:
     >>> check_cell({"method": "csq", "bits": 4})
     Traceback (most recent call last):
     ...
-    shc.config.ConfigError: 100 codes of 4 bits cannot all differ: 4 bits give 2^4 = 16 codes; use at least 7 bits
+    shc.config.ConfigError: 100 classes cannot have different centers of 4 bits, which make 16; use at least 7 bits
     """
     names = {field.name for field in fields(MethodRun)}
     MethodRun(**{name: value for name, value in values.items() if name in names})

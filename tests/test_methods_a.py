@@ -267,41 +267,13 @@ def test_heads_balance_the_bits_where_the_source_does():
         assert bool((u.mean(0).abs() < 1e-4).all()) == balanced
 
 
-def targets_of(kind, bits=16, classes=10, seed=0, centers=None):
-    method = methods.get("orthohash")(target_type=kind)
-    return method.targets(Task(bits, classes, torch.zeros(1), seed, centers=centers), torch.nn.Identity())
-
-
-@pytest.mark.parametrize("kind", ["bernoulli", "hadamard"])
-def test_orthohash_draws_its_targets_by_the_seed(kind):
-    first, again, other = targets_of(kind), targets_of(kind), targets_of(kind, seed=1)
-    assert first.shape == (10, 16) and first.dtype == torch.float32 and (first.abs() == 1).all()
-    assert torch.equal(first, again) and not torch.equal(first, other)
-    assert len(targets_of(kind, 4, 8).unique(dim=0)) == 8
-    inner = first @ first.T - 16 * torch.eye(10)
-    assert bool((inner == 0).all()) == (kind == "hadamard")
-
-
-def test_orthohash_tells_its_kind_of_targets_and_takes_given_ones():
-    assert "target_type='hadamard'" in repr(methods.get("orthohash")(target_type="hadamard"))
-    centers = draw(0)[2]
-    assert torch.equal(targets_of("centers", 6, 3, centers=centers), centers)
-
-
 @pytest.mark.parametrize(
     ("make", "told"),
     [
         (lambda: methods.build("mds", "bank=0"), r"bank=0 holds nothing .* at least 1 row"),
         (lambda: methods.build("mds", "beta=-1"), r"beta=-1.0 must be a finite number, 0 or above"),
-        (lambda: methods.build("orthohash", "target_type=bernouli"), r"'bernouli' is unknown.* bernoulli, hadamard"),
         (lambda: methods.build("hashnet", "stage=0"), r"stage=0 must be at least 1 epoch"),
         (lambda: methods.build("dpsh", "eta=nan"), r"eta=nan must be a finite number"),
-        (
-            lambda: targets_of("hadamard", 48, 10),
-            r"'hadamard' does not exist for bits=48 and 10 classes: .*power of two",
-        ),
-        (lambda: targets_of("hadamard", 8, 17), r"bits=8 and 17 classes: .*twice as many"),
-        (lambda: targets_of("centers"), r"target_type='centers' needs hash centers"),
         (lambda: methods.get("mds")().targets(Task(8, 3, torch.zeros(1)), None), r"'mds' needs hash centers"),
     ],
 )
@@ -315,7 +287,7 @@ def test_the_registry_says_what_they_need():
         entry = methods.info(name)
         assert entry.needs == "class" and entry.start == "classifier"
         assert entry.multi_label == (name != "mds")
-        assert entry.default_centers == ("distance" if name == "mds" else "")
+        assert entry.default_centers == {"mds": "distance", "orthohash": "random"}.get(name, "")
 
 
 # ---- end to end ----
@@ -323,7 +295,7 @@ def test_the_registry_says_what_they_need():
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [*((name, "") for name in PART), ("orthohash", "target_type=hadamard"), ("mds", "pair_after=0")],
+    [*((name, "") for name in PART), ("mds", "pair_after=0")],
 )
 def test_ten_classes_are_retrieved(name, options):
     assert toy_map(name, options) > 0.9
