@@ -100,7 +100,10 @@ def command_methods(options: argparse.Namespace) -> int:
     from shc import methods
 
     for name, entry in methods.available().items():
-        print(f"{name:<10} needs {entry.needs:<8} centers {entry.default_centers:<10} {entry.source}")
+        centers, labels = entry.default_centers or "none", "several labels" if entry.multi_label else ""
+        print(f"{name:<11} needs {entry.needs:<16} centers {centers:<9} starts from {entry.start:<11} {entry.source}")
+        options = ", ".join(f"{key}={value}" for key, value in entry.options.items())
+        print(f"{'':<11} {'; '.join(part for part in (f'options {options}' if options else '', labels) if part)}")
     return 0
 
 
