@@ -18,7 +18,7 @@ from shc.methods.classifier import PredictedCenter
 from shc.methods.itq import rotation_to_cube
 from shc.methods.shpdh import ClassMeans
 from shc.methods.shrewd import LabelDistances
-from shc.methods.udmsh import Quadrant, Similarities, half_gaussians
+from shc.methods.udmsh import Quadrant, Similarities, half_gaussians, whitened
 from shc.training import predict
 
 PATHS = (("a", "x"), ("a", "x"), ("a", "x"), ("a", "y"), ("b", "x"))  # unequal groups; two groups are named x
@@ -131,14 +131,16 @@ def test_shrewd_is_its_formula_and_draws_anew_each_step(seed, weight, near, deca
 
 
 def plain_udmsh(u, rows, features, threshold, levels, quantization):
-    pairwise = 0.0
+    pairwise = weights = 0.0
     for i, a in enumerate(rows):
         for j, b in enumerate(rows):
             gap = 0.9 - (1 - features[a] @ features[b])
             t = gap / (0.3 if gap > 0 else 0.2) / threshold
             s = math.copysign(min(math.floor(abs(t) * levels) / levels, 1), t)
             cosine = u[i] @ u[j] / math.sqrt((u[i] @ u[i]) * (u[j] @ u[j]))
-            pairwise += (i != j) * min(abs(t), 1) * (cosine - s) ** 2 / len(u) ** 2
+            pairwise += (i != j) * min(abs(t), 1) * (cosine - s) ** 2
+            weights += (i != j) * min(abs(t), 1)
+    pairwise /= weights
     corner = ((abs(u) - 1) ** 2).mean()
     return pairwise + quantization * corner, {"pairwise": pairwise, "quantization": corner}
 
@@ -181,8 +183,9 @@ def test_large_outputs_stay_finite(name, rows):
         ("shrewd", "floor=0", "floor=0.0 must be above 0"),
         ("shrewd", "near=0", "near=0.0 must be above 0"),
         ("shrewd", "shape=0", "shape=0.0 must be above 0"),
-        ("udmsh", "threshold=0", "threshold=0.0 must be above 0"),
+        ("udmsh", "threshold=0", "threshold=0.0 must be at least 0.001"),
         ("udmsh", "levels=0", "levels=0 must be at least 1"),
+        ("udmsh", "axes=0", "axes=0 must be at least 1"),
         ("itq", "rounds=2.5", "rounds must be of type int, not '2.5'"),
     ],
 )
@@ -280,6 +283,23 @@ def test_a_quadrant_is_a_quarter_of_the_image_enlarged(size):
         assert ((away - values[row, column]).abs() < 1e-6).all()
 
 
+def plain_whitening(x, axes):
+    left, values, _ = np.linalg.svd(x - x.mean(0))
+    return left[:, : min(axes, (values > 1e-5 * values[0]).sum())]
+
+
+def test_whitening_takes_the_leading_axes_and_skips_empty_ones():
+    x = draw(0, 40, 6)[0] @ torch.diag(torch.tensor([9.0, 7, 5, 3, 1, 1]).double())
+    doubled = torch.cat([x, x[:, :2]], 1)
+    for axes, kept in ((3, 3), (20, 6)):
+        unit = whitened(doubled, axes)
+        plain = plain_whitening(doubled.numpy(), axes)
+        plain /= np.sqrt((plain**2).sum(1, keepdims=True))
+        assert unit.shape == (40, kept) and plain.shape == (40, kept)
+        np.testing.assert_allclose(unit @ unit.T, plain @ plain.T, atol=1e-5)
+    assert (whitened(torch.ones(4, 3), 3) == 0).all()  # images that are all alike
+
+
 def test_udmsh_sees_features_of_the_whole_image_and_of_its_quadrants():
     model, state, task, (images, _), _ = toy("udmsh", epochs=0)
     parts = [task.features()]  # of the untouched start network
@@ -287,9 +307,9 @@ def test_udmsh_sees_features_of_the_whole_image_and_of_its_quadrants():
         part = images[:, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].float()
         large = nn.functional.interpolate(part, size=(8, 8), mode="bilinear")
         parts.append(model.backbone(large / 127.5 - 1).detach())
-    whole, *quarters = (part - part.mean(0) for part in parts)
+    whole, *quarters = (plain_whitening(part.double().numpy(), 64) for part in parts)
     for i, j in ((0, 1), (3, 200), (17, 18)):
-        cosines = [(p[i] @ p[j] / (p[i].norm() * p[j].norm())).item() for p in (whole, *quarters)]
+        cosines = [p[i] @ p[j] / math.sqrt((p[i] @ p[i]) * (p[j] @ p[j])) for p in (whole, *quarters)]
         expected = (cosines[0] + sum(cosines[1:]) / 4) / 2
         assert (state.features[i].float() @ state.features[j].float()).item() == pytest.approx(expected, abs=2e-3)
     with pytest.raises(ValueError, match="needs the training images"):
@@ -304,6 +324,9 @@ def test_udmshs_rotation_nears_the_corners_and_keeps_all_cosines():
     after = predict(model, images, threads=1)
     torch.testing.assert_close(after @ after.T, before @ before.T, rtol=1e-4, atol=1e-4)
     assert (after.abs() - 1).square().mean() < 0.98 * (before.abs() - 1).square().mean()
+    turned = model.head.rotation.clone()
+    methods.get("udmsh")(rounds=0).end_of_epoch(state, 7, lambda: after)  # no round, no further turn
+    torch.testing.assert_close(model.head.rotation, turned)
     assert "head.rotation" in model.state_dict()  # so it travels with the network
     assert state.state_dict().keys() == {"features", "distribution"}
 

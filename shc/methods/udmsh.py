@@ -1,17 +1,17 @@
 """UDMSH, unsupervised deep multi-similarity hashing (Qin et al., TCSVT 2020): graded similarities of features.
 
-    L = mean_ij w_ij ( cos(u_i, u_j) − s_ij )²  +  λ · mean( (|u| − 1)² ),   u = R W f
+    L = Σ_ij w_ij ( cos(u_i, u_j) − s_ij )² / Σ_ij w_ij  +  λ · mean( (|u| − 1)² ),   u = R W f
 
 s_ij ∈ {−1, −½, 0, ½, 1} and its weight w_ij come from the cosine distance of two images in the features of the start
-network, joined from the whole image and its four quadrants. Distances pile up around a mode m; left and right of it
-they are taken for half Gaussians with deviations σ, as in SSDH (Yang et al., IJCAI 2018). With t = (m − distance)/σ,
-images are similar (s = 1) from t = α on, dissimilar (−1) from −α, in steps between; w = |t|/α, at most 1. The rotation R
-turns the outputs towards the corners of the cube, as in ITQ, after every epoch: it leaves all cosines as they are.
+network, whitened and joined from the whole image and its four quadrants. Distances pile up around a mode m; left and
+right of it they are half Gaussians with deviations σ, as in SSDH (Yang et al., IJCAI 2018). With t = (m − distance)/σ,
+images are similar (s = 1) from t = α on, dissimilar (−1) from −α, in steps between; w = |t|/α, at most 1. The rotation
+R turns outputs towards the corners of the cube after every epoch, as in ITQ; it leaves all cosines as they are.
 
-Verified from the abstract: global features of a CNN joined with spatial structure (there from a fully convolutional
-network), a matrix of their cosine distances with several levels, a multi-level pairwise loss, a Hamming-isometric mapping
-against quantization error. From a public re-implementation of SSDH: mode and half Gaussians, α = 2, squared error. Our
-reading: quadrants for the spatial structure, features centered first, the steps and weights, λ, the rotation in the head.
+Verified from the abstract: global features of a CNN joined with spatial structure (of a fully convolutional network),
+a matrix of their cosine distances with several levels, a multi-level pairwise loss, a Hamming-isometric mapping. From a
+public re-implementation of SSDH: mode and half Gaussians, α = 2, squared error. Our reading: quadrants, whitening (a few
+directions drown the others in an untrained network's features), steps and weights, λ, the rotation inside the head.
 """
 
 from collections.abc import Callable
@@ -25,8 +25,6 @@ from torch import Tensor, nn
 from shc.methods import Method, Task, method
 from shc.methods.itq import rotation_to_cube
 from shc.training import predict
-
-SAMPLE = 1000  # images whose pairwise distances set the thresholds
 
 
 class Rotated(nn.Module):
@@ -52,31 +50,26 @@ class Quadrant(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         half = (x.shape[-1] + 1) // 2
-        y, z = (place * (x.shape[-1] - half) for place in (self.row, self.column))
-        part = x[..., y : y + half, z : z + half]
+        top, left = self.row * (x.shape[-1] - half), self.column * (x.shape[-1] - half)
+        part = x[..., top : top + half, left : left + half]
         return F.interpolate(part, size=x.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class Similarities(nn.Module):
-    """Unit-length features of all training images [N, D], half precision, and how their distances are distributed.
+    """Unit-length features of the training images, and how their distances are distributed; no N × N matrix."""
 
-    `mode`, `left`, `right`: the commonest cosine distance and the deviations below and above it. Similarities are
-    computed for a batch at a time; the N × N matrix never exists.
-    """
-
-    features: Tensor
-    distribution: Tensor  # [mode, left, right]
+    features: Tensor  # float16 [N, D]
+    distribution: Tensor  # commonest cosine distance, deviations below and above it
 
     def __init__(self, features: Tensor, mode: float, left: float, right: float, head: nn.Module) -> None:
         super().__init__()
-        self.heads = [head]  # in a list, so that its weights are not stored twice
+        self.heads: list[Any] = [head]  # in a list, so that its weights are not stored twice
         self.register_buffer("features", features.half())
         self.register_buffer("distribution", torch.tensor([mode, left, right]))
 
     def standardized(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
         """t [n, n] of the images in `rows`: how many deviations nearer than the mode each two are."""
-        f = self.features[rows].to(dtype)
-        mode, left, right = self.distribution.to(dtype)
+        f, (mode, left, right) = self.features[rows].to(dtype), self.distribution.to(dtype)
         gap = mode - (1 - f @ f.T)
         return gap / torch.where(gap > 0, left, right)
 
@@ -91,6 +84,14 @@ def half_gaussians(distances: Tensor, bins: int = 100) -> tuple[float, float, fl
     return mode, max(float(left), 1e-6), max(float(right), 1e-6)
 
 
+def whitened(x: Tensor, axes: int) -> Tensor:
+    """Rows of x [N, D] on their leading principal axes, each divided by its deviation, as unit vectors [N, ≤ axes]."""
+    x = x.double() - x.double().mean(0)
+    values, vectors = torch.linalg.eigh(x.T @ x)  # ascending
+    kept = max(1, min(axes, int((values > values[-1] * 1e-10).sum())))
+    return F.normalize(x @ vectors[:, -kept:] / values[-kept:].clamp_min(1e-30).sqrt(), dim=1).float()
+
+
 @method("udmsh", needs="none", source="Qin et al., IEEE TCSVT, 2020", start="scratch")
 @dataclass(frozen=True)
 class UDMSH(Method):
@@ -99,14 +100,14 @@ class UDMSH(Method):
     threshold: float = 2.0  # α: deviations from the mode at which two images count as surely (dis)similar
     levels: int = 2  # steps of similarity on each side of 0
     quantization: float = 0.1  # λ
+    axes: int = 64  # leading principal axes of the features that are compared
     rounds: int = 10  # of the rotation's search after each epoch
 
     def check(self) -> None:
-        """`threshold` must be above 0, `levels` at least 1."""
-        if self.threshold == 0:
-            raise ValueError("threshold=0.0 must be above 0, so that there is a middle between similar and dissimilar")
-        if self.levels < 1:
-            raise ValueError(f"levels={self.levels} must be at least 1")
+        """`threshold` must be at least 0.001, `levels` and `axes` at least 1."""
+        for name, least in (("threshold", 1e-3), ("levels", 1), ("axes", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
 
     def head(self, dim: int, bits: int, classes: int) -> nn.Module:
         """Linear layer and rotation."""
@@ -119,18 +120,15 @@ class UDMSH(Method):
             raise ValueError("udmsh needs the training images and their features, got None")
         net: Any = model.to(task.device)
         training = net.training
-        parts = [task.features().float().cpu()]
-        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            view = nn.Sequential(Quadrant(row, column), net.backbone)
-            parts.append(predict(view, task.images, device=task.device, threads=torch.get_num_threads()))
+        where: Any = dict(device=task.device, threads=torch.get_num_threads())
+        views = [nn.Sequential(Quadrant(row, column), net.backbone) for row in (0, 1) for column in (0, 1)]
+        parts = [task.features().float().cpu(), *(predict(view, task.images, **where) for view in views)]
         net.train(training)
-        unit = [F.normalize(part - part.mean(0), dim=1) for part in parts]
-        whole, quarters = unit[0], torch.cat(unit[1:], 1)
-        joined = F.normalize(torch.cat([whole, quarters / 2], 1), dim=1)  # whole and quarters have equal shares
+        unit = [whitened(part, self.axes) for part in parts]
+        joined = torch.cat([unit[0], *(quarter / 2 for quarter in unit[1:])], 1) / 2**0.5  # whole as much as quarters
         order = torch.randperm(len(joined), generator=torch.Generator().manual_seed(task.seed))
-        some = joined[order[:SAMPLE]].half().float()
-        first, second = torch.triu_indices(len(some), len(some), 1)
-        distances = (1 - some @ some.T)[first, second]
+        some = joined[order[:1000]].half().float()
+        distances = 1 - (some @ some.T)[torch.triu_indices(len(some), len(some), 1).unbind()]
         return Similarities(joined, *half_gaussians(distances), net.head).to(task.device)
 
     def loss(self, u: Tensor, labels: Tensor, targets: Similarities) -> tuple[Tensor, dict[str, Tensor]]:
@@ -139,13 +137,13 @@ class UDMSH(Method):
         similarity = ((t * self.levels).trunc() / self.levels).clamp(-1, 1)
         confidence = t.abs().clamp(max=1).fill_diagonal_(0)
         unit = F.normalize(u, dim=1)
-        pairwise = (confidence * (unit @ unit.T - similarity).square()).mean()
+        gap = (unit @ unit.T - similarity).square()
+        pairwise = (confidence * gap).sum() / confidence.sum().clamp_min(1e-6)
         quantization = (u.abs() - 1).square().mean()
         return pairwise + self.quantization * quantization, {"pairwise": pairwise, "quantization": quantization}
 
+    @torch.no_grad()
     def end_of_epoch(self, targets: Similarities, epoch: int, outputs: Callable[[], Tensor]) -> None:
         """Turn the outputs of all training images [N, K] towards the corners of the cube."""
-        head: Any = targets.heads[0]
-        u = outputs().double()
-        turn = rotation_to_cube(u, self.rounds, torch.eye(u.shape[1]).to(u))
-        head.rotation.copy_(head.rotation.to(turn) @ turn)
+        u, rotation = outputs().double(), targets.heads[0].rotation
+        rotation.copy_(rotation.to(u) @ rotation_to_cube(u, self.rounds, torch.eye(u.shape[1]).to(u)))
