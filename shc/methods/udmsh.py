@@ -10,8 +10,8 @@ R turns outputs towards the corners of the cube after every epoch, as in ITQ; it
 
 Verified from the abstract: global features of a CNN joined with spatial structure (of a fully convolutional network),
 a matrix of their cosine distances with several levels, a multi-level pairwise loss, a Hamming-isometric mapping. From a
-public re-implementation of SSDH: mode and half Gaussians, α = 2, squared error. Our reading: quadrants, whitening (a few
-directions drown the others in an untrained network's features), steps and weights, λ, the rotation inside the head.
+public re-implementation of SSDH: mode and half Gaussians, α = 2, squared error. Our reading: quadrants, whitening (in
+features of an untrained network a few directions drown the others), steps, weights, λ, the rotation inside the head.
 """
 
 from collections.abc import Callable
