@@ -94,8 +94,8 @@ def test_every_file_of_the_folder_registers_a_method():
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ("csqq", "method 'csqq' is unknown; did you mean 'csq'? Known methods: csq, "),
-        ("zzzzzz", "method 'zzzzzz' is unknown; Known methods: csq, "),
+        ("csqq", "method 'csqq' is unknown; did you mean 'csq'? Known methods: "),
+        ("zzzzzz", "method 'zzzzzz' is unknown; Known methods: "),
     ],
 )
 def test_an_unknown_method_is_told_with_the_nearest(asked, told):
