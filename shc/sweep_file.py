@@ -61,7 +61,7 @@ class Sweep:
 
     @property
     def folder(self) -> Path:
-        return pipeline.run_path(self.name)
+        return pipeline.run_path(self.name).resolve()
 
     def resolved(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters that decide a cell's rows, in the notebook's order: as given, else the notebook's default."""
@@ -122,7 +122,7 @@ def cell_id(values: Mapping[str, Any]) -> str:
     """Readable and unique name of a cell's folder.
 
     >>> cell_id({"method": "shc", "bits": 32, "seed": 0})
-    'shc-32-s0-9e7ac3b8'
+    'shc-32-s0-00412263'
     """
     words = [str(values[name]) for name in ("method", "bits") if name in values]
     words += [f"s{values['seed']}"] if "seed" in values else []

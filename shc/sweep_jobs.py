@@ -27,6 +27,7 @@ DASK = {
     "distributed.scheduler.worker-saturation": 1.0,  # no worker holds a second job while it runs one
     "distributed.worker.multiprocessing-method": "forkserver",
 }
+CONNECT = 15  # seconds that a scheduler has to answer
 TRIES = 2  # of a kernel that does not come up: the ports it was given can be taken by another in the meantime
 
 
@@ -206,38 +207,47 @@ class OnDask:
 def client(jobs: int, scheduler: str | None) -> Iterator[Any]:
     """A Dask client of the scheduler at this address, or of a cluster of processes made for the occasion."""
     try:
-        import dask
-        from distributed import Client, LocalCluster
+        from distributed import Client
     except ImportError as error:
         raise RunError(
             "running cells in parallel needs the extra `notebooks`: pip install 'semantic-hash-centers[notebooks]'; "
             "--jobs 1 works without it"
         ) from error
-    if scheduler:
+    with ExitStack() as stack:
         try:
-            connected = Client(scheduler, timeout=15)
+            with held_interrupts():
+                address = scheduler or stack.enter_context(local_cluster(jobs))
+                connected = Client(address, timeout=CONNECT)
+                stack.callback(connected.close)
         except (OSError, ValueError) as error:
+            if not scheduler:
+                raise RunError(f"{jobs} processes could not be started ({error}); try fewer --jobs") from error
             raise RunError(
                 f"no Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler`, or give --jobs"
             ) from error
-        with connected:
-            yield connected
-        return
+        yield connected
 
-    stack = ExitStack()
-    stack.enter_context(dask.config.set(DASK))
-    try:
-        with held_interrupts():
-            start_forkserver()
+
+@contextmanager
+def local_cluster(jobs: int) -> Iterator[Any]:
+    """Worker processes on this machine; Ctrl-C is told when they are up, or down again."""
+    import dask
+    from distributed import LocalCluster
+
+    with dask.config.set(DASK):
+        start_forkserver()
+        try:
             cluster = LocalCluster(
                 n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None,
                 silence_logs=logging.CRITICAL,
             )  # fmt: skip
-            connected = stack.enter_context(Client(stack.enter_context(cluster)))
-        yield connected
-    finally:
-        with held_interrupts():
-            stack.close()
+        except RuntimeError as error:
+            raise OSError(str(error)) from error
+        try:
+            yield cluster
+        finally:
+            with held_interrupts():
+                cluster.close()
 
 
 def start_forkserver() -> None:
@@ -246,7 +256,7 @@ def start_forkserver() -> None:
 
     from distributed.utils import get_mp_context
 
-    get_mp_context()  # what the server imports, once for all workers
+    get_mp_context().set_forkserver_preload(["distributed", "papermill.exceptions"])  # imported once for all workers
     before = signal.getsignal(signal.SIGINT)
     main = threading.current_thread() is threading.main_thread()
     if main:

@@ -128,7 +128,7 @@ def cell_job(sweep: Sweep, cell: Cell, tag: str) -> Job:
     """The execution of a cell."""
     told = {"base": os.path.relpath(sweep.folder / cell.base, sweep.notebook.parent)} if cell.base else {}
     return Job(
-        cell.id, str(sweep.folder.resolve() / cell.id), str(sweep.notebook), cell.values, told,
+        cell.id, str(sweep.folder / cell.id), str(sweep.notebook), cell.values, told,
         sweep.resolved(cell.values), True, threads(sweep, cell), tag,
     )  # fmt: skip
 
@@ -137,7 +137,7 @@ def base_job(sweep: Sweep, cell: Cell, tag: str) -> Job:
     """The execution that makes what `cell` and others share, computed where this cell is."""
     where = {name: cell.values[name] for name in WHERE if name in cell.values}
     return Job(
-        cell.base, str(sweep.folder.resolve() / cell.base), str(sweep.notebook), sweep.bases[cell.base],
+        cell.base, str(sweep.folder / cell.base), str(sweep.notebook), sweep.bases[cell.base],
         where | {"base_only": True}, {}, False, threads(sweep, cell), tag,
     )  # fmt: skip
 
@@ -155,12 +155,16 @@ def locked(sweep: Sweep) -> Iterator[None]:
     import fcntl
 
     file = sweep.folder / LOCK
-    if not file.exists():
-        atomic_write(file, lambda f: f.write_text(""))
-    with open(file, "r+") as stream:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(file, "a+", encoding="utf-8")  # never replaced: a lock belongs to the file that was opened
+    except OSError as error:
+        raise RunError(f"{file} could not be written ({error.strerror}); make its folder writable") from error
+    with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            stream.seek(0)
             raise RunError(
                 f"sweep {sweep.name!r} is being run already, by {stream.read() or 'another process'}; wait for it or "
                 "stop it (--list shows how far it is)"
