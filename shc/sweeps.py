@@ -58,7 +58,7 @@ def run_sweep(
     for line in told_failures(sweep, failed):
         say(line)
     say(f"results: {os.path.relpath(sweep.folder / RESULTS)}")
-    if table and failed:
+    if table and any(state.status != "finished" for state in found):
         say(f"{table} was not written: not all cells are finished")
     elif table:
         text = (sweep.folder / RESULTS).read_bytes()
