@@ -10,7 +10,8 @@ __version__ = "0.1.0"
 _MODULES = (
     "bounds", "centers", "charts", "config", "constructions", "controls", "datasets", "embedding", "frontier",
     "hamming", "hierarchy", "histograms", "live", "methods", "metrics", "models", "parameters", "pictures", "pipeline",
-    "plots", "ranking", "refresh", "report", "runs", "similarity", "stages", "structure", "training", "widgets",
+    "plots", "ranking", "refresh", "report", "runs", "similarity", "stages", "structure", "sweeps", "training",
+    "widgets",
 )  # fmt: skip
 
 

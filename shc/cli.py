@@ -1,4 +1,4 @@
-"""The command line: `shc run`, `shc report`, `shc refresh`, `shc datasets`, `shc methods`."""
+"""The command line: `shc run`, `shc sweep`, `shc report`, `shc refresh`, `shc datasets`, `shc methods`."""
 
 import argparse
 import sys
@@ -20,6 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
     run.add_argument("--data", help="data set, short for --set data=…")
     run.add_argument("--parameters", action="store_true", help="list all parameters and stop")
+    sweep = commands.add_parser("sweep", help="run one notebook under many parameters, and gather one table")
+    sweep.add_argument("file", metavar="FILE", help="sweep file, e.g. benchmarks/comparison.yaml")
+    sweep.add_argument("--jobs", type=int, default=1, metavar="N", help="cells that run at the same time (default: 1)")
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster instead, e.g. tcp://host:8786")
+    sweep.add_argument("--list", action="store_true", help="list the cells and which are finished; run nothing")
+    sweep.add_argument("--table", metavar="PATH", help="copy results.csv there when all cells are finished")
     for name, text in (
         ("report", "write a run's index.html again"),
         ("refresh", "put a run's outputs into the committed notebooks"),
@@ -59,6 +65,22 @@ def command_run(options: argparse.Namespace) -> int:
     if summary := run.results().get("summary"):
         say(summary)
     return 0
+
+
+def command_sweep(options: argparse.Namespace) -> int:
+    """Run what is missing of a sweep, or list its cells; 1 if a cell failed."""
+    from functools import partial
+
+    from shc import sweeps
+
+    if options.list:
+        print("\n".join(sweeps.list_cells(options.file)))
+        return 0
+    failed = sweeps.run_sweep(
+        options.file, jobs=options.jobs, scheduler=options.scheduler, table=options.table,
+        say=partial(print, flush=True),
+    )  # fmt: skip
+    return 1 if failed else 0
 
 
 def list_parameters() -> None:
@@ -109,6 +131,7 @@ def command_methods(options: argparse.Namespace) -> int:
 
 COMMANDS = {
     "run": command_run,
+    "sweep": command_sweep,
     "report": command_report,
     "refresh": command_refresh,
     "datasets": command_datasets,

@@ -6,8 +6,10 @@ Read here without executing anything, so that a misspelt name or a value that a 
 import ast
 import difflib
 import io
+import math
 import tokenize
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -101,11 +103,23 @@ def typed(parameter: Parameter, text: str) -> Any:
         value = ast.literal_eval({"true": "True", "false": "False"}.get(text.lower(), text))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         value = None
-    if parameter.kind == "float" and type(value) is int and abs(value) < 1e300:
-        value = float(value)
-    if type(value) is not TYPES[parameter.kind]:
+    return fitting(parameter, value, text)
+
+
+def fitting(parameter: Parameter, value: Any, shown: Any = None) -> Any:
+    """`value` if it is of the parameter's type (whole numbers become floats where one is due), else ParameterError.
+
+    >>> fitting(Parameter("lr", "float", 0.1, "learning rate"), "1e-4")  # what YAML makes of 1e-4
+    0.0001
+    """
+    shown = value if shown is None else shown
+    if parameter.kind == "float" and type(value) in (int, str):
+        with suppress(ValueError, OverflowError):
+            value = float(value)
+    if type(value) is not TYPES[parameter.kind] or (isinstance(value, float) and not math.isfinite(value)):
+        quotes = "; write it in quotes" if parameter.kind == "str" else ""
         raise ParameterError(
-            f"{parameter.name}={text!r} is not of type {parameter.kind}; "
+            f"{parameter.name}={shown!r} is not of type {parameter.kind}{quotes}; "
             f"it is {parameter.help or 'a parameter'}, by default {parameter.default!r}"
         )
     return value

@@ -7,11 +7,16 @@ the package's code that it uses and the notebooks before it are those of its las
 import ast
 import hashlib
 import json
+import logging
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from shc.parameters import Parameter, ParameterError, check_values, parameters_of, parse_settings, parsed
@@ -33,7 +38,14 @@ CELL_TIMEOUT = 3600  # seconds; a cell that takes longer is stopped
 
 
 class NotebookError(RuntimeError):
-    """A cell failed; the message shows its source and what went wrong."""
+    """A cell failed; the message shows its source and what went wrong, `reason` is only the latter in one line."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message, reason)
+        self.reason = " ".join((reason or message).split())
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def notebooks_folder() -> Path:
@@ -240,38 +252,93 @@ def headline(run: Run, notebook: str) -> str:
 
 
 def execute(run: Run, notebook: str, values: Mapping[str, Any]) -> Path:
-    """Execute one notebook with papermill into the run folder and return the executed file.
+    """Execute one notebook of the sequence into the run folder and return the executed file; see `execute_file`."""
+    return execute_file(notebooks_folder() / f"{notebook}.ipynb", run, values)
 
-    Raises NotebookError with the failing cell's source and the error, RunError if papermill is not installed.
+
+def execute_file(
+    source: Path, run: Run, values: Mapping[str, Any], *, environment: Mapping[str, str] | None = None, tag: str = ""
+) -> Path:
+    """Execute a notebook with papermill, in its own folder, into the run folder and return the executed file.
+
+    Values that the notebook has no parameter for are not passed. `environment` replaces the kernel's, `tag` names it
+    for `stop_kernels`. Raises NotebookError with the failing cell's source and the error, RunError if papermill is not
+    installed.
     """
-    try:
-        import papermill
-        from papermill.exceptions import PapermillExecutionError
-    except ImportError as error:
-        raise RunError(
-            "running notebooks needs the extra `notebooks`: pip install 'semantic-hash-centers[notebooks]'"
-        ) from error
-    folder, target = notebooks_folder(), run.path / "notebooks" / f"{notebook}.ipynb"
+    papermill = import_papermill()
+    notebook, target = source.stem, run.path / "notebooks" / source.name
     atomic_write(run.path / "notebooks" / ".writable", lambda f: f.write_text(""))  # a read-only folder fails here
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep; the kernel inherits this
-    parameters = {"run": os.path.relpath(run.path, folder), "live": False, **values}
-    known = parameters_of(read_notebook(folder / f"{notebook}.ipynb"))
+    parameters = {"run": os.path.relpath(run.path, source.parent), "live": False, **values}
+    known = parameters_of(read_notebook(source))
     try:
         papermill.execute_notebook(
-            str(folder / f"{notebook}.ipynb"), str(target), {k: v for k, v in parameters.items() if k in known},
-            kernel_name="python3", cwd=str(folder), progress_bar=False, execution_timeout=CELL_TIMEOUT,
+            str(source), str(target), {k: v for k, v in parameters.items() if k in known},
+            kernel_name="python3", cwd=str(source.parent), progress_bar=False, execution_timeout=CELL_TIMEOUT,
             extra_arguments=["--IPKernelApp.log_level=50"],  # not the kernel's own log: failures are told below
+            kernel_manager_class=kernel_manager(environment, (tag, target)),
         )  # fmt: skip
-    except PapermillExecutionError as error:
-        raise NotebookError(explain(notebook, error, target)) from None
+    except papermill.exceptions.PapermillExecutionError as error:
+        raise NotebookError(explain(notebook, error, target), f"{error.ename}: {error.evalue}") from None
     except (RuntimeError, TimeoutError) as error:  # nbclient: dead kernel, time-out (an OSError, hence first)
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise NotebookError(
-            f"notebook {notebook} stopped: {str(error).splitlines()[0]}. What was finished before is kept; "
-            f"repeat the command, or open {target} to see how far it came"
+            f"notebook {notebook} stopped: {reason}. What was finished before is kept; "
+            f"repeat the command, or open {target} to see how far it came",
+            reason,
         ) from error
     except OSError as error:
         raise RunError(f"{target} could not be written ({error.strerror or error}); free some space, repeat") from error
+    finally:
+        _kernels.pop((tag, target), None)
     return target
+
+
+def import_papermill() -> ModuleType:
+    """papermill; RunError naming the extra that brings it."""
+    require_papermill()
+    import papermill.exceptions
+
+    logging.getLogger("papermill").addHandler(logging.NullHandler())  # what it would log to the terminal is told below
+    return papermill
+
+
+def require_papermill() -> None:
+    """Raise RunError if papermill is not installed; importing it would take a second or two."""
+    if find_spec("papermill") is None:
+        raise RunError("running notebooks needs the extra `notebooks`: pip install 'semantic-hash-centers[notebooks]'")
+
+
+_kernels: dict[tuple[str, Path], int] = {}  # process of each kernel that runs now, by tag and executed notebook
+_stopped: set[str] = set()
+
+
+def kernel_manager(environment: Mapping[str, str] | None, noted: tuple[str, Path]) -> type:
+    """Class that starts a kernel with this environment, and notes its process."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    class Manager(AsyncKernelManager):
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+            if noted[0] in _stopped:
+                raise RuntimeError("it was stopped before it began")
+            await super().start_kernel(**options, env=dict(os.environ if environment is None else environment))
+            _kernels[noted] = self.provisioner.pid  # type: ignore[attr-defined, union-attr]
+
+    return Manager
+
+
+def stop_kernels(tag: str) -> None:
+    """Kill the kernels that were started with `tag` in this process, and start no more of them."""
+    _stopped.add(tag)
+    for (name, _), process in list(_kernels.items()):
+        if name == tag:
+            with suppress(OSError):
+                os.killpg(process, signal.SIGKILL)  # a kernel leads its own group: what it started ends as well
+
+
+def was_stopped(tag: str) -> bool:
+    """Whether `stop_kernels` was called for this tag."""
+    return tag in _stopped
 
 
 def explain(notebook: str, error: Any, target: Path) -> str:
