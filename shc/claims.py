@@ -4,8 +4,6 @@ The column "paper, as printed" holds what its tables say on its own data sets (f
 are ours, on other data. Verdicts are computed: Holm's correction runs over all rows of the table.
 """
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from shc import frames
@@ -114,9 +112,6 @@ def spread_of(gains: pd.DataFrame, bits: int) -> str:
     return f"{at.min():+.3f} to {at.max():+.3f}, {len(at)} sets".replace("-", "−") if len(at) else "not reported"
 
 
-def told(
-    table: pd.DataFrame, columns: Sequence[str] = ("claim", "paper, as printed", "here", "verdict")
-) -> pd.DataFrame:
-    """The findings for reading: the estimate as text in the column "here"."""
-    estimates = [Estimate(row.n, row.mean, row.low, row.high, row.p) for row in table.itertuples()]
-    return table.assign(here=[str(e) if e.n else "not run" for e in estimates])[list(columns)].set_index("claim")
+def told(table: pd.DataFrame) -> pd.DataFrame:
+    """The findings for reading: claim, paper, our estimate as text in the column "here", verdict."""
+    return frames.in_words(table, "here").set_index("claim")[["paper, as printed", "here", "verdict"]]

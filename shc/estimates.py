@@ -24,7 +24,7 @@ class Estimate:
 
     def __str__(self) -> str:
         if self.n == 0:
-            return "no common seeds"
+            return "not run (no common seeds)"
         seeds = f"{self.n} seed{'s' * (self.n > 1)}"
         if np.isnan(self.low):
             return f"{self.mean:+.3f}, {seeds}: too few for an interval".replace("-", "−")

@@ -4,6 +4,7 @@ One row is one run and code variant. What seeds allow to say is computed in `shc
 called from here too.
 """
 
+import hashlib
 import json
 from collections.abc import Hashable, Sequence
 from importlib.resources import files
@@ -31,9 +32,9 @@ MATCHED = (
     "similarity", "shuffled", "init", "frozen", "epochs", "hasher_epochs", "hasher_lr", "split", "codes",
 )  # fmt: skip
 __all__ = [
-    "Estimate", "block", "check_metric", "curves", "differences", "estimate", "holm", "judged", "label",
-    "one_condition", "paired", "paper_tables", "protocol", "read_frame", "score_table", "seed_differences", "slopes",
-    "summary", "time_to", "verdict", "where",
+    "Estimate", "block", "check_metric", "curves", "differences", "digest", "estimate", "holm", "in_words",
+    "judged", "label", "one_condition", "paired", "paper_tables", "protocol", "read_frame", "score_table",
+    "seed_differences", "slopes", "summary", "time_to", "verdict", "where",
 ]  # fmt: skip
 USUAL_CENTERS = {"shc": "semantic", "csq": "csq", "mds": "distance", "classifier": "semantic"}
 
@@ -64,6 +65,11 @@ def read_frame(file: str | Path) -> pd.DataFrame:
     for name in ("bits", "seed"):
         frame[name] = frame[name].astype(int)
     return frame.assign(label=[label(row) for _, row in frame.iterrows()])
+
+
+def digest(file: str | Path) -> str:
+    """Eight characters that tell one version of the table from another."""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:8]
 
 
 def label(row: "pd.Series[Any] | dict[str, Any]") -> str:
@@ -219,6 +225,12 @@ def judged(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(verdict=told)
 
 
+def in_words(table: pd.DataFrame, name: str = "difference") -> pd.DataFrame:
+    """The table of estimates (columns n, mean, low, high, p) with one more column that tells them as text."""
+    found = [Estimate(row.n, row.mean, row.low, row.high, row.p) for row in table.itertuples()]
+    return table.assign(**{name: [str(e) for e in found]})
+
+
 def slopes(frame: pd.DataFrame, x: str, y: str) -> pd.Series:
     """Least-squares slope of column `y` on column `x` for every seed that has at least two values of `x`.
 
@@ -274,7 +286,9 @@ def score_table(frame: pd.DataFrame, scores: Sequence[str], by: str = "label") -
         ]
         columns[score] = dict(zip(found[by], told, strict=True))
     table = pd.DataFrame(columns).rename_axis(by).fillna("–")
-    return table.assign(seeds=frame.groupby(by)["seed"].nunique())
+    groups = frame.groupby(by)
+    tree = groups["circular"].all().map({True: "yes", False: ""})
+    return table.assign(seeds=groups["seed"].nunique(), **{"saw the tree": tree})
 
 
 def protocol(frame: pd.DataFrame) -> pd.DataFrame:
@@ -286,7 +300,7 @@ def protocol(frame: pd.DataFrame) -> pd.DataFrame:
 
     rows = {}
     for name, part in frame.groupby("block", sort=False):
-        row = {column: told(part, column) for column in ("data", "protocol", "bits", "hasher_epochs")}
+        row = {column: told(part, column) for column in ("data", "protocol", "bits", "hasher_epochs", "hasher_lr")}
         row |= {"methods": part["label"].nunique(), "runs": part["cell"].nunique(), "seeds": part["seed"].nunique()}
         rows[name] = row | {column: told(part, column) for column in ("queries", "database")}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("block")
