@@ -43,10 +43,9 @@ def against_others(frame: pd.DataFrame, metric: str, printed: pd.DataFrame) -> l
             rows.append((f"SHC is above {other.upper()} at {k} bits", spread_of(gains, k), frames.estimate(values)))
         if len(lengths) > 1:
             few, many = lengths[0], lengths[-1]
-            at = {data: part.set_index("bits")["gain"] for data, part in gains.groupby("data")}
-            known = [gain for gain in at.values() if {few, many} <= set(gain.index)]
-            shrinks = sum(gain[few] > gain[many] for gain in known)
-            text = f"shrinks on {shrinks} of {len(known)} sets" if known else "not reported"
+            at = [part.set_index("bits")["gain"] for _, part in gains.groupby("data")]
+            peaks = pd.Series([gain.idxmax() for gain in at]).value_counts().sort_index()
+            text = "largest at " + ", ".join(f"{k} bits on {n} of {len(at)} sets" for k, n in peaks.items())
             less = frames.estimate((ours[few] - ours[many]).dropna())
             rows.append((f"its gain over {other.upper()} is larger at {few} than at {many} bits", text, less))
     return rows or [
