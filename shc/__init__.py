@@ -8,10 +8,10 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 _MODULES = (
-    "bounds", "centers", "charts", "config", "constructions", "controls", "datasets", "embedding", "frontier",
-    "hamming", "hierarchy", "histograms", "live", "methods", "metrics", "models", "parameters", "pictures", "pipeline",
-    "plots", "ranking", "refresh", "report", "runs", "similarity", "stages", "structure", "sweeps", "training",
-    "widgets",
+    "bounds", "centers", "charts", "claims", "config", "constructions", "controls", "datasets", "embedding",
+    "estimates", "frames", "frontier", "hamming", "hierarchy", "histograms", "live", "methods", "metrics", "models",
+    "parameters", "pictures", "pipeline", "plots", "ranking", "refresh", "report", "runs", "similarity", "stages",
+    "structure", "sweeps", "training", "widgets",
 )  # fmt: skip
 
 

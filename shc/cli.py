@@ -124,8 +124,8 @@ def command_methods(options: argparse.Namespace) -> int:
     for name, entry in methods.available().items():
         centers, labels = entry.default_centers or "none", "several labels" if entry.multi_label else ""
         print(f"{name:<11} needs {entry.needs:<16} centers {centers:<9} starts from {entry.start:<11} {entry.source}")
-        options = ", ".join(f"{key}={value}" for key, value in entry.options.items())
-        print(f"{'':<11} {'; '.join(part for part in (f'options {options}' if options else '', labels) if part)}")
+        values = ", ".join(f"{key}={value}" for key, value in entry.options.items())
+        print(f"{'':<11} {'; '.join(part for part in (f'options {values}' if values else '', labels) if part)}")
     return 0
 
 

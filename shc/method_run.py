@@ -57,6 +57,7 @@ class MethodRun(Step):
     epochs: int = 20
     hasher_epochs: int = 10
     hasher_lr: float = 2e-3
+    batch: int = 128  # images in a step of the hasher
     seed: int = 0  # of the classifier, the centers, their assignment, and the hasher
     split: str = "query"  # or val, against the training images: for tuning
     reference: bool = False  # also rows for unquantized outputs and for codes snapped to the nearest center
@@ -112,7 +113,7 @@ class MethodRun(Step):
 
     def hasher_config(self) -> HasherConfig:
         return HasherConfig(
-            epochs=self.hasher_epochs, lr=self.hasher_lr, seed=self.seed, device=self.device, threads=self.threads,
+            epochs=self.hasher_epochs, lr=self.hasher_lr, batch=self.batch, seed=self.seed, device=self.device, threads=self.threads,
             method=self.method, options=self.options, init=self.start, frozen=self.frozen,
             bits=0 if methods.info(self.method).default_centers else self.bits,
         )  # fmt: skip

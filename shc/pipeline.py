@@ -24,7 +24,7 @@ from shc.runs import Run, RunError, atomic_write, library_versions, read_json, t
 
 SEQUENCE = (
     "00_tour", "01_classifier", "02_class_similarity", "03_hash_centers", "04_hashing_network", "05_retrieval",
-    "06_center_structure", "solutions",
+    "06_center_structure", "07_compare_methods", "solutions",
 )  # fmt: skip
 MAKES = {
     "01_classifier": ("classifier", "statistics"),
@@ -118,6 +118,13 @@ def modules_used(code: str) -> set[Path]:
     return seen
 
 
+def files_read(known: Mapping[str, Parameter], values: Mapping[str, Any]) -> dict[str, str]:
+    """Hashes of the files that a notebook's parameters name: with another content, it is executed again."""
+    given = {name: values.get(name, parameter.default) for name, parameter in known.items() if parameter.kind == "str"}
+    named = {name: notebooks_folder() / value for name, value in given.items() if value}
+    return {name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for name, file in named.items() if file.is_file()}
+
+
 def code_hash(files: set[Path]) -> str:
     """Hash of the files' code without comments, docstrings and layout, so that only changes of behaviour count."""
     parts = [f"{file.name} {_bare_hash(file.read_text(encoding='utf-8'))}" for file in sorted(files)]
@@ -194,7 +201,8 @@ def run_sequence(
     for notebook in SEQUENCE:
         mine = {k: v for k, v in values.items() if k in known[notebook]}
         source = read_notebook(notebooks_folder() / f"{notebook}.ipynb")
-        identity = json.dumps([source_hash(source), mine, before], sort_keys=True)
+        read = files_read(known[notebook], mine)
+        identity = json.dumps([source_hash(source), mine, before, *([read] if read else [])], sort_keys=True)
         stamp = hashlib.sha256(identity.encode()).hexdigest()[:16]
         before = stamp if notebook in MAKES else before
         if notebook not in chosen:

@@ -1,8 +1,8 @@
 """All pictures, by one name: data in, `Figure` out. A notebook cell is one call, and tests look at the same figures.
 
 Classes are drawn by `shc.class_plots`, hash centers by `shc.center_plots`, their limits by `shc.limit_plots`, their
-structure by `shc.structure_plots`, numbers by `shc.charts`, images and codes by `shc.pictures`; the style is in
-`shc.figures`. Nothing here uses pyplot, so no hidden state is left behind.
+structure by `shc.structure_plots`, methods side by side by `shc.comparison_plots`, numbers by `shc.charts`, images and
+codes by `shc.pictures`; the style is in `shc.figures`. Nothing here uses pyplot, so no hidden state is left behind.
 """
 
 from shc.center_plots import centers_map, distance_histogram, film_strip, similarity_vs_distance
@@ -25,6 +25,14 @@ from shc.class_plots import (
     similarity_and_centers,
     similarity_heatmap,
 )
+from shc.comparison_plots import (
+    dose_response,
+    learning_speed,
+    method_dots,
+    methods_by_bits,
+    paired_differences,
+    paper_panel,
+)
 from shc.limit_plots import closest_pairs, compared_centers, distance_limits, loss_parts
 from shc.pictures import code_strip, contact_sheet, retrieval_detail, retrieval_strips, worst_failures
 from shc.structure_plots import bit_correlations, bit_meanings, code_maps, frontier_curves, stress_chart, tanglegram
@@ -32,8 +40,9 @@ from shc.structure_plots import bit_correlations, bit_meanings, code_maps, front
 __all__ = [
     "bars_with_intervals", "bit_balance", "bit_correlations", "bit_meanings", "center_similarity", "centers_map",
     "class_dendrogram", "closest_pairs", "code_maps", "code_strip", "compared_centers", "confusion_heatmap",
-    "confusion_pairs", "contact_sheet", "dendrogram_order", "distance_histogram", "distance_limits", "draw_loss",
-    "film_strip", "frontier_curves", "loss_parts", "optimization_curves", "pr_curves", "quantization_histogram",
+    "confusion_pairs", "contact_sheet", "dendrogram_order", "distance_histogram", "distance_limits", "dose_response",
+    "draw_loss", "film_strip", "frontier_curves", "learning_speed", "loss_parts", "method_dots", "methods_by_bits",
+    "optimization_curves", "paired_differences", "paper_panel", "pr_curves", "quantization_histogram",
     "retrieval_detail", "retrieval_strips", "similarity_and_centers", "similarity_heatmap", "similarity_vs_distance",
     "smoothed", "stress_chart", "tanglegram", "training_curves", "worst_failures",
 ]  # fmt: skip

@@ -245,14 +245,11 @@ def _refused(whole: Mapping[str, Any], values: Mapping[str, Any], notebook: Path
     """What the notebook's steps would refuse, of those notebooks whose steps are known."""
     try:
         if notebook.stem == DEFAULT_NOTEBOOK:
-            from shc.protocol import check_cell
+            from shc.method_run import check_cell
 
             check_cell({name: value for name, value in whole.items() if name not in OWN})
         elif notebook.stem in pipeline.SEQUENCE:
             check_values(values)
-    except ModuleNotFoundError as error:
-        if error.name != "shc.protocol":  # without it the notebook itself has to tell
-            raise
     except ValueError as error:
         return [str(error)]
     return []

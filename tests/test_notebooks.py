@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from frames import write_frame
 from web_page import Page
 
-from shc import config, hamming, parameters, pipeline, refresh, report, stages, structure
+from shc import config, frames, hamming, parameters, pipeline, refresh, report, stages, structure
 from shc.pipeline import SEQUENCE
 from shc.runs import Run
 
@@ -84,6 +85,12 @@ def test_every_step_has_a_picture():
 def test_the_notebooks_stay_small():
     sizes = {name: (FOLDER / f"{name}.ipynb").stat().st_size for name in SEQUENCE}
     assert max(sizes.values()) <= refresh.LARGEST and sum(sizes.values()) <= 8_000_000, sizes
+
+
+def test_the_comparison_shows_the_committed_table():
+    digest = frames.digest(ROOT / "benchmarks" / "comparison.csv")
+    told = "".join("".join(o["text"]) for o in outputs_of(load("07_compare_methods")) if o["output_type"] == "stream")
+    assert f"(digest {digest})" in told, RENEW
 
 
 # ------------------------------------------------------------------------------------------ sources
@@ -185,6 +192,41 @@ def test_center_structure_works_for_classes_that_were_never_trained(tiny_run):
     left = run_cells("06_center_structure", run=str(run.path), **SMALL)
     assert left["split"] == "train" and left["C"] == 80
     assert run.results()["structure"]["cophenetic centers and taxonomy"] < 1
+
+
+# ------------------------------------------------------------------------------------------ other tables of a sweep
+
+
+def compare(folder, capsys, metric="mAP@ALL", **options):
+    """Execute notebook 07 on a made-up table; returns its names, what it printed, and its pictures."""
+    file, run = write_frame(folder, **options), Run(folder / "run")
+    left = run_cells("07_compare_methods", run=str(run.path), frame=str(file), metric=metric)
+    return left, capsys.readouterr().out, {picture.stem for picture in (run.path / "figures").glob("*.png")}
+
+
+def test_the_comparison_reads_nothing_but_the_table(tmp_path, capsys):
+    left, printed, pictures = compare(tmp_path, capsys)
+    assert "not run" not in printed and len(pictures) == 8
+    assert set(left["findings"]["verdict"]) <= {"holds", "does not hold", "not decided by 5 seeds"}
+    lead = left["frames"].paired(left["at"], "mAP@ALL", "shc", "csq")
+    results = Run(tmp_path / "run").results()
+    assert results["comparison"]["csq"] == pytest.approx(lead.mean, abs=1e-4)
+    assert str(lead) in results["headlines"]["07_compare_methods"]
+
+
+def test_a_part_of_the_table_is_enough_for_a_part_of_the_comparison(tmp_path, capsys):
+    left, printed, pictures = compare(tmp_path, capsys, "nDCG@100", blocks="closed dose", seeds=2)
+    for block in ("unseen", "shapes", "distance", "similarity", "solver", "budget", "start", "reference"):
+        assert f"not run: the table has no rows of the block {block!r}" in printed
+    assert "07_methods" in pictures and "07_dose" in pictures and "07_shapes" not in pictures
+    assert "+" in printed and "too few for an interval" in printed
+    assert set(left["findings"]["verdict"]) == {"not run", "not decided by 2 seeds"}
+
+
+def test_a_table_without_rows_gives_a_comparison_without_numbers(tmp_path, capsys):
+    left, printed, pictures = compare(tmp_path, capsys, blocks="")
+    assert pictures == {"07_paper"} and set(left["findings"]["verdict"]) == {"not run"}
+    assert printed.count("not run: ") >= 12
 
 
 # ------------------------------------------------------------------------------------------ one headless run

@@ -258,6 +258,19 @@ def test_what_is_selected_is_executed_even_if_nothing_changed(executed):
     assert names(executed) == list(pipeline.SEQUENCE[4:])
 
 
+def test_a_notebook_is_executed_again_when_a_file_that_it_reads_changes(executed, project):
+    source = f'{fake.PARAMETERS}\nframe: str = "../table.csv"  # a table'
+    fake.write(project / "notebooks" / "07_compare_methods.ipynb", fake.notebook(fake.parameters(source)))
+    (project / "table.csv").write_text("a\n1\n")
+    pipeline.run_sequence("one", say=str)
+    executed.clear()
+    pipeline.run_sequence("one", say=str)
+    assert names(executed) == []
+    (project / "table.csv").write_text("a\n2\n")
+    pipeline.run_sequence("one", say=str)
+    assert names(executed) == ["07_compare_methods"]
+
+
 def test_a_lost_artifact_or_notebook_is_made_again(executed, monkeypatch):
     run = quietly("one")
     names(executed)

@@ -6,12 +6,13 @@ import itertools
 
 import numpy as np
 import pytest
+from frames import comparison_frame
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as MatplotlibFigure
 from matplotlib.text import Text
 from PIL import Image
 
-from shc import centers, figures, frontier, live, plots, structure
+from shc import centers, figures, frames, frontier, live, plots, structure
 from shc.charts import smoothed
 from shc.comparison import ComparedCenters, compare_centers
 from shc.hamming import distance, pair_histogram
@@ -67,7 +68,34 @@ def structure_pictures(S, codes, names, groups, group_names):
     }
 
 
-def pictures(classes: int):
+def comparison_pictures(folder):
+    """Those of shc.comparison_plots."""
+    made = comparison_frame(folder)
+    closed, doses = frames.block(made, "closed"), frames.block(made, "dose", ["shuffled"])
+    at = frames.where(closed, bits=32)
+    curves = frames.curves(at)
+    slope = frames.estimate(frames.slopes(doses, "f", "mAP@ALL"))
+    few = frames.block(comparison_frame(folder, "closed", seeds=2), "closed")
+    return {
+        "methods_by_bits": plots.methods_by_bits(frames.summary(closed, "mAP@ALL", ["label", "bits"])),
+        "methods at one length, two seeds": plots.methods_by_bits(
+            frames.summary(frames.where(few, bits=64), "mAP@100", ["label", "bits"]), "mAP@100"
+        ),
+        "method_dots": plots.method_dots(at),
+        "dots of two seeds": plots.method_dots(frames.where(few, bits=16), "P@H<=2", title="Sixteen bits"),
+        "one dot": plots.method_dots(at[at["label"] == "shc"].iloc[:1]),
+        "paired_differences": plots.paired_differences(frames.differences(at, "mAP@ALL")),
+        "differences of two seeds": plots.paired_differences(
+            frames.differences(frames.where(few, bits=32), "mAP@ALL", others=["csq", "mds"])
+        ),
+        "learning_speed": plots.learning_speed(curves, frames.time_to(curves)),
+        "one learning curve": plots.learning_speed(curves[curves["label"] == "csq"]),
+        "dose_response": plots.dose_response(doses, slope),
+        "paper_panel": plots.paper_panel(frames.paper_tables()),
+    }
+
+
+def pictures(classes: int, folder):
     S, codes, names, groups, group_names = example(classes)
     order = plots.dendrogram_order(S)
     history = list(centers.optimize_centers(S, 16, sweeps=20, records=8))
@@ -81,7 +109,8 @@ def pictures(classes: int):
     told = [[LONG[(i + j) % 4] for j in range(10)] for i in range(3)]
     confusion = rng.integers(0, 4, (classes, classes)) + 50 * np.eye(classes, dtype=int)
     detail = np.vstack([codes[:1], codes[np.arange(10) % classes]])
-    return structure_pictures(S, codes, names, groups, group_names) | {
+    told_apart = comparison_pictures(folder) | structure_pictures(S, codes, names, groups, group_names)
+    return told_apart | {
         "similarity_heatmap": plots.similarity_heatmap(S, names, groups, group_names),
         "similarity_and_centers": plots.similarity_and_centers(S, codes, names, groups, group_names, order),
         "similarity_vs_distance": plots.similarity_vs_distance(S, codes, 4, groups),
@@ -113,8 +142,8 @@ def pictures(classes: int):
 
 
 @pytest.fixture(scope="module", params=[6, 100])
-def drawn(request):
-    return pictures(request.param)
+def drawn(request, tmp_path_factory):
+    return pictures(request.param, tmp_path_factory.mktemp("table"))
 
 
 def words(figure):
