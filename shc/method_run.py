@@ -113,8 +113,8 @@ class MethodRun(Step):
 
     def hasher_config(self) -> HasherConfig:
         return HasherConfig(
-            epochs=self.hasher_epochs, lr=self.hasher_lr, batch=self.batch, seed=self.seed, device=self.device, threads=self.threads,
-            method=self.method, options=self.options, init=self.start, frozen=self.frozen,
+            epochs=self.hasher_epochs, lr=self.hasher_lr, batch=self.batch, seed=self.seed, device=self.device,
+            threads=self.threads, method=self.method, options=self.options, init=self.start, frozen=self.frozen,
             bits=0 if methods.info(self.method).default_centers else self.bits,
         )  # fmt: skip
 
