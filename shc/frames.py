@@ -21,22 +21,22 @@ TEXT = (
     "split", "codes", "information", "curve",
 )  # fmt: skip
 NUMBERS = (
-    "scale", "size", "fold", "bits", "shuffled", "epochs", "hasher_epochs", "hasher_lr", "seed", "mAP@ALL", "f", "d",
-    "val", "best_epoch", "seconds_classifier", "seconds_centers", "seconds_hasher", "queries", "database",
+    "scale", "size", "fold", "bits", "shuffled", "epochs", "hasher_epochs", "hasher_lr", "batch", "seed", "mAP@ALL",
+    "f", "d", "val", "best_epoch", "seconds_classifier", "seconds_centers", "seconds_hasher", "queries", "database",
 )  # fmt: skip
 FLAGS = ("frozen", "circular")
 SCORES = ("mAP@ALL", "mAP@100", "mAP@1000", "super_mAP@ALL", "nDCG@100", "mAHP@250", "P@H<=2", "seen mAP@ALL")
 # two rows that agree in all of these and in the seed are the same run
 MATCHED = (
     "data", "protocol", "scale", "size", "fold", "bits", "method", "options", "centers", "solver", "min_distance",
-    "similarity", "shuffled", "init", "frozen", "epochs", "hasher_epochs", "hasher_lr", "split", "codes",
+    "similarity", "shuffled", "init", "frozen", "epochs", "hasher_epochs", "hasher_lr", "batch", "split", "codes",
 )  # fmt: skip
 __all__ = [
     "Estimate", "block", "check_metric", "curves", "differences", "digest", "estimate", "holm", "in_words",
     "judged", "label", "one_condition", "paired", "paper_tables", "protocol", "read_frame", "score_table",
     "seed_differences", "slopes", "summary", "time_to", "verdict", "where",
 ]  # fmt: skip
-USUAL_CENTERS = {"shc": "semantic", "csq": "csq", "mds": "distance", "classifier": "semantic"}
+USUAL_CENTERS = {"shc": "semantic", "csq": "csq", "mds": "distance", "orthohash": "random", "classifier": "semantic"}
 
 
 # ------------------------------------------------------------------------------------------ reading

@@ -35,6 +35,8 @@ MAKES = {
 # smaller data and shorter training: numbers are worse, every step is real
 QUICK: dict[str, Any] = {"scale": 0.2, "epochs": 16, "hasher_epochs": 6}
 CELL_TIMEOUT = 3600  # seconds; a cell that takes longer is stopped
+# glibc keeps what was freed: giving memory back and taking it again in every step can cost as much as the computing
+MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
 
 
 class NotebookError(RuntimeError):
@@ -329,7 +331,8 @@ def kernel_manager(environment: Mapping[str, str] | None, noted: tuple[str, Path
         async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
             if noted[0] in _stopped:
                 raise RuntimeError("it was stopped before it began")
-            await super().start_kernel(**options, env=dict(os.environ if environment is None else environment))
+            given = dict(os.environ if environment is None else environment)
+            await super().start_kernel(**options, env=MEMORY | given)
             _kernels[noted] = self.provisioner.pid  # type: ignore[attr-defined, union-attr]
 
     return Manager

@@ -7,11 +7,11 @@ recomputes it, so stale pictures turn red.
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from shc.pipeline import SEQUENCE, notebooks_folder, read_notebook, source_hash
+from shc.readme import numbers
 from shc.runs import Run, RunError, atomic_write
 
 THUMBNAILS = {  # notebook → the figure of the run that stands for it in the README
@@ -88,88 +88,6 @@ def write_pictures(run: Run) -> None:
 def save_png(picture: Any, file: Path) -> None:
     """Write a PIL image with at most 256 colours."""
     atomic_write(file, lambda f: picture.quantize(256).save(f, "PNG", optimize=True))
-
-
-def numbers(records: Path) -> str:
-    """The README's paragraph of numbers, from the committed records of the runs that printed them."""
-    for file, maker in (("quickstart.json", "shc refresh"), ("headline.json", "python benchmarks/headline.py")):
-        if not (records / file).exists():
-            raise RunError(f"{records / file} is missing, and the README shows its numbers; make it with `{maker}`")
-    quick = json.loads((records / "quickstart.json").read_text(encoding="utf-8"))
-    results, made = quick["results"], quick["results"]["made_with"]
-    lines = [
-        f"`make run` on {made['device']} took {made['minutes']} minutes after installation (torch {made['torch']}, "
-        f"{made['date']}, seed 0). Classifier: top-1 {results['top1']['query_seen']:.3f} on seen drawings, "
-        f"{results['top1']['query']:.3f} on the unseen family. "
-        f"Its last line: {results['summary']}.",
-        "",
-    ]
-    headline = json.loads((records / "headline.json").read_text(encoding="utf-8"))
-    lines += [
-        f"Mean of {headline['seeds']} seeds (`python benchmarks/headline.py`, {headline['device']}, "
-        f"{headline['date']}), "
-        f"{headline['bits']} bits, {headline['queries']:,} queries of an unseen family of drawings, "
-        f"{headline['database']:,} database images:",
-        "",
-        "| centers | f(H) | mAP@ALL | super-class mAP | mAP@ALL, seen drawings | SHC relative to it |",
-        "|---|---|---|---|---|---|",
-    ]
-    for kind, row in headline["results"].items():
-        mean = {name: sum(values) / len(values) for name, values in row.items()}
-        ratio = f"× {headline['ratio'][kind]:.2f}" if kind in headline["ratio"] else ""
-        if kind in headline.get("difference", {}):
-            gap = headline["difference"][kind]
-            ratio += f" ({gap['mean']:+.3f}, {gap['low']:+.3f} to {gap['high']:+.3f})"
-        name = {"semantic": "**semantic (SHC)**", "distance": "distance-only"}.get(kind, kind)
-        each = " / ".join(f"{value:.3f}" for value in row["mAP@ALL"])
-        lines.append(
-            f"| {name} | {mean['f']:.4f} | {mean['mAP@ALL']:.3f} ({each}) | {mean['super_mAP@ALL']:.3f} "
-            f"| {mean['mAP@ALL seen']:.3f} | {ratio} |"
-        )
-    lines += [
-        "",
-        "In brackets: each seed; the difference of mAP@ALL with its 95 % interval, bootstrapped over drawings.",
-    ]
-    if (records / "recovery.json").exists():
-        found = json.loads((records / "recovery.json").read_text(encoding="utf-8"))
-        recovery = found["recovery"]["predicted"]
-        lines += [
-            "",
-            f"On `shapes`, whose exact class similarity is known (`python benchmarks/recovery.py`, {found['device']}, "
-            f"{found['date']}, seed {found['seed']}): the classifier's S ranks pairs of the same super-class above "
-            f"others with AUC {recovery['auc']:.3f}; Spearman's correlation with the exact similarity is "
-            f"{recovery['spearman']:.3f}; the classifier's top-1 is {found['top1']['query']:.3f}.",
-        ]
-    if (records / "centers.json").exists():
-        lines += ["", *center_numbers(json.loads((records / "centers.json").read_text(encoding="utf-8")))]
-    return "\n".join(lines)
-
-
-def center_numbers(record: Mapping[str, Any]) -> list[str]:
-    """Lines on the center optimizer, from the record of benchmarks/centers.py."""
-    lines = [
-        f"The center optimizer on simulated class similarities (`python benchmarks/centers.py`, {record['device']}, "
-        f"{record['date']}, seed {record['seed']}): the loss f that it reaches, how far it can be from the optimum at "
-        "most, and what the authors' algorithm reaches, vectorized, beside what ours has in the same time.",
-        "",
-        "| classes | bits | d | f | seconds | f / lower bound | authors' algorithm | ours in its time |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in record["rows"]:
-        ours, theirs = row["shc"], row["paper-code"]
-        shorter = f"{row['same_time']['loss']:.4f}" if "same_time" in row else "–"
-        lines.append(
-            f"| {row['classes']} | {row['bits']} | {row['min_distance']} | {ours['loss']:.4f} | {ours['seconds']:.1f} "
-            f"| {ours['loss'] / row['bound']:.2f} | {theirs['loss']:.4f} in {theirs['seconds']:.1f} s "
-            f"| {shorter} |"
-        )
-    grown = [
-        f"{row['classes']:,} classes × {row['bits']} bits {row['seconds']:.0f} s, {row['gigabytes']:.1f} GB"
-        for row in record["growth"]
-    ]
-    if grown:
-        lines += ["", f"Larger sets, one thread: {'; '.join(grown)}."]
-    return lines
 
 
 def with_numbers(readme: str, text: str) -> str:

@@ -23,6 +23,7 @@ from shc.runs import Run, RunError, atomic_write, read_json, today
 
 LOCK = ".lock"  # in the sweep's folder
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+WORKERS_OWN = (*THREADS, "MALLOC_TRIM_THRESHOLD_")  # what Dask sets for its workers is not meant for kernels
 DASK = {
     "distributed.scheduler.worker-saturation": 1.0,  # no worker holds a second job while it runs one
     "distributed.worker.multiprocessing-method": "forkserver",
@@ -56,7 +57,7 @@ def run_job(job: Job) -> dict[str, Any]:
     begun, run = time.perf_counter(), Run(job.folder)
     try:
         forget_rows(run)
-        environment = {k: v for k, v in os.environ.items() if k not in THREADS} | job.environment
+        environment = {k: v for k, v in os.environ.items() if k not in WORKERS_OWN} | job.environment
         for attempt in range(1, TRIES + 1):
             try:
                 values = job.values | job.told

@@ -16,7 +16,7 @@ LEVELS = {
     "dpsh": (0.25, 0.33, 0.37), "hashnet": (0.24, 0.31, 0.35), "itq": (0.20, 0.24, 0.27), "lsh": (0.10, 0.14, 0.18),
     "classifier": (0.44, 0.45, 0.45),
 }  # fmt: skip
-CENTERS = {"shc": "semantic", "csq": "csq", "mds": "distance", "classifier": "semantic"}
+CENTERS = {"shc": "semantic", "csq": "csq", "mds": "distance", "orthohash": "random", "classifier": "semantic"}
 FIVE = ("shc", "csq", "mds", "orthohash", "shc, permuted centers", "shc, random centers")
 RELATIVE = {
     "mAP@ALL": 1.0, "mAP@100": 0.95, "mAP@1000": 0.92, "super_mAP@ALL": 0.6, "nDCG@100": 1.2, "mAHP@250": 1.1,
@@ -37,7 +37,7 @@ def run(name: str, bits: int, seed: int, level: float, **changes) -> dict:
         block="closed", cell=f"{method}-{bits}-s{seed}", data="emoji", protocol="closed", scale=0.2, size=32, fold=0,
         bits=bits, method=method, options="", centers=centers, solver="shc", min_distance="rule",
         similarity="classifier", shuffled=0.0, init="scratch" if scratch else "classifier", frozen=False, epochs=16,
-        hasher_epochs=10, hasher_lr=0.002, seed=seed, split="query", codes="hashed",
+        hasher_epochs=10, hasher_lr=0.002, batch=64, seed=seed, split="query", codes="hashed",
         information={"shpdh": "classes, tree", "shrewd": "tree"}.get(method, "none" if scratch else "classes"),
         circular=method in ("shpdh", "shrewd"), f=0.02 if centers == "semantic" else 0.045 if centers else np.nan,
         d=10 if centers else np.nan, seconds_classifier=60.0, seconds_centers=1.5 if centers == "semantic" else 0.1,

@@ -9,7 +9,7 @@ import pytest
 from frames import write_frame
 from web_page import Page
 
-from shc import config, frames, hamming, parameters, pipeline, refresh, report, stages, structure
+from shc import config, frames, hamming, parameters, pipeline, readme, refresh, report, stages, structure
 from shc.pipeline import SEQUENCE
 from shc.runs import Run
 
@@ -140,8 +140,8 @@ def test_a_notebook_reads_well(name):
 
 
 def test_the_readme_shows_the_committed_numbers():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert refresh.with_numbers(readme, refresh.numbers(ROOT / "benchmarks")) == readme, "run `shc refresh`"
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert refresh.with_numbers(text, readme.numbers(ROOT / "benchmarks")) == text, "run `shc refresh`"
 
 
 # ------------------------------------------------------------------------------------------ other kinds of data

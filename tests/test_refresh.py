@@ -176,21 +176,6 @@ def test_the_readme_gets_numbers_and_pictures(project):
     assert (project / "README.md").read_text() == readme
 
 
-def test_the_center_record_becomes_a_table():
-    row = {
-        "classes": 100, "bits": 32, "min_distance": 10, "bound": 0.01,
-        "shc": {"loss": 0.0175, "seconds": 1.26}, "paper-code": {"loss": 0.0451, "seconds": 0.34},
-    }  # fmt: skip
-    growth = [{"classes": 10_000, "bits": 128, "seconds": 612.4, "gigabytes": 2.51}]
-    record = {"device": "a machine", "date": "2026-01-02", "seed": 0, "rows": [row], "growth": growth}
-    lines = refresh.center_numbers(record)
-    assert "a machine, 2026-01-02, seed 0" in lines[0]
-    assert lines[4] == "| 100 | 32 | 10 | 0.0175 | 1.3 | 1.75 | 0.0451 in 0.3 s | – |"
-    assert lines[-1] == "Larger sets, one thread: 10,000 classes × 128 bits 612 s, 2.5 GB."
-    record["rows"] = [row | {"same_time": {"loss": 0.0181}}]
-    assert refresh.center_numbers(record)[4].endswith("| 0.0181 |")
-
-
 def test_a_readme_without_a_place_for_numbers_is_told():
     with pytest.raises(RunError, match=r"README.md must contain the lines"):
         refresh.with_numbers("# Title\n", "numbers")
