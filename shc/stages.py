@@ -252,8 +252,8 @@ def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "
         codes, bits = centers["codes"], centers["codes"].shape[1]
         if config.bits not in (0, bits):
             raise RunError(f"bits={config.bits}, but the run's centers have {bits}; leave it 0, or make such centers")
-    elif not bits:
-        raise RunError(f"method {config.method!r} has no centers that tell the code length; set bits, e.g. bits=32")
+    else:
+        identity["bits"] = bits = bits or load_centers(run, images, kind)[0]["codes"].shape[1]
     net, classifier = load_classifier(run, images)
     inputs["classifier"] = classifier.key
     key = artifact_key(identity, images.fingerprint, inputs)

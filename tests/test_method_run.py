@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from shc import hamming, method_run, methods, metrics, stages
+from shc.config import HasherConfig
 from shc.method_run import MethodRun, check_cell
 from shc.runs import Run, RunError
 
@@ -142,3 +143,10 @@ def test_an_impossible_cell_is_told(values, told):
 def test_a_base_without_classifier_is_told(tmp_path):
     with pytest.raises(RunError, match="holds no classifier"):
         method_run.adopt(Run(tmp_path / "cell"), tmp_path / "nothing")
+
+
+def test_a_method_without_centers_takes_the_length_of_the_runs_centers(shc, tmp_path):
+    run, images = run_cell(tmp_path / "cell", shc[0].path)[:2]
+    config = HasherConfig(method="dpsh", epochs=1, batch=64, device="cpu")
+    list(stages.train_hasher(run, images, config))
+    assert stages.load_codes(run, images)["query"].shape[1] == 16
