@@ -1,7 +1,9 @@
 """How good are the centers, and how long do they take? shc's solver, the published one and the lower bound.
 
     python benchmarks/centers.py                        # all instances and the growth with C: half an hour on one core
-    python benchmarks/centers.py --classes 100 --growth --record ""    # three instances, no growth, nothing written
+    python benchmarks/centers.py --classes 100 --fresh 0 --growth --record ""    # three instances, nothing written
+
+The record is written after every row; parts that are not asked for stay as they are in it, each row with its date.
 
 An instance is a class similarity like those that stage 1 yields: prototypes in a two-level hierarchy, noisy samples,
 logits, masked softmax, class means, the paper's normalization. The temperatures are set so that the mean square of the
@@ -21,6 +23,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -100,9 +103,8 @@ def measure(classes: int, bits: int, seed: int) -> dict:
     return row
 
 
-def fresh(seeds: range) -> list[dict]:
-    """Other instances: the default run against four of four times the sweeps."""
-    rows = []
+def fresh(seeds: range) -> Iterator[dict]:
+    """Other instances: the default run against one of four times the sweeps."""
     for classes, bits in ((10, 16), (64, 64), (70, 32), (100, 16), (100, 32), (100, 64)):
         for seed in seeds:
             S = make_similarity(classes, seed)
@@ -110,9 +112,11 @@ def fresh(seeds: range) -> list[dict]:
             restarts = 4 * (64 if classes < 32 else 1)
             long = solve(S, bits, seed=1, sweeps=4 * default_sweeps(classes, bits), restarts=restarts)
             best = min(usual.loss, long.loss)
-            rows.append({"classes": classes, "bits": bits, "instance": seed, "loss": usual.loss, "long": best})
-            print(f"{classes:3d} {bits:3d}  instance {seed}: f {usual.loss:.4f} = {usual.loss / best:.3f} x a long run")
-    return rows
+            yield {"classes": classes, "bits": bits, "instance": seed, "loss": usual.loss, "long": best}
+            print(
+                f"{classes:3d} {bits:3d}  instance {seed}: f {usual.loss:.4f} = {usual.loss / best:.3f} x a long run",
+                flush=True,
+            )
 
 
 def grow(classes: int, bits: int) -> dict:
@@ -147,14 +151,14 @@ def main() -> None:
         print(json.dumps(grow(*options.one)))
         return
     solve(np.eye(4), 8, sweeps=1)
-    rows = []
+    record = read_record(options.record)
     print("  C   K   d | shc f      s  / best known  / bound (its s) | paper-code f   s  shc in that time | ", end="")
     print("half of the published f in | paper f, d reached")
     for classes, bits in BEST_KNOWN:
         if classes not in options.classes:
             continue
         row = measure(classes, bits, options.seed)
-        rows.append(row)
+        add(record, "rows", row, options)
         ours, coded, same = row["shc"], row["paper-code"], row.get("same_time")
         if "half_published" in row:
             half = row["half_published"]
@@ -170,27 +174,42 @@ def main() -> None:
             + f" | {speed} | {row['paper']['loss']:.4f}, {row['paper']['achieved_distance']}",
             flush=True,
         )
-    others = fresh(range(1, 1 + options.fresh))
-    growth = []
+    for row in fresh(range(1, 1 + options.fresh)):
+        add(record, "fresh", row, options)
     for classes, bits in GROWTH:
         if classes in options.growth:
             command = [sys.executable, __file__, "--one", str(classes), str(bits)]
-            growth.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-            print("growth", {name: round(value, 4) for name, value in growth[-1].items()}, flush=True)
+            row = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+            print("growth", {name: round(value, 4) for name, value in row.items()}, flush=True)
+            add(record, "growth", row, options)
+
+
+def read_record(file: str) -> dict:
+    """The parts of an earlier record, or empty ones."""
+    parts = ("rows", "fresh", "growth")
+    stored = json.loads(Path(file).read_text()) if file and Path(file).exists() else {}
+    return (
+        {part: stored.get(part, []) for part in parts}
+        if all(part in stored for part in parts)
+        else {part: [] for part in parts}
+    )
+
+
+def add(record: dict, part: str, row: dict, options: argparse.Namespace) -> None:
+    """Put a row into its part of the record, in place of an older one of the same sizes, and write the record."""
+    key = lambda r: (r["classes"], r["bits"], r.get("instance", 0))
+    row |= {"date": datetime.date.today().isoformat(), "seed": options.seed}
+    record[part] = sorted([r for r in record[part] if key(r) != key(row)] + [row], key=key)
     if options.record:
-        record = {
+        whole = {
             "what": "loss f of hash centers by solver, with the best known loss and a lower bound; other instances "
             "against long runs; growth with the number of classes",
-            "date": datetime.date.today().isoformat(),
+            "date": row["date"],
             "device": f"{processor()}, {os.cpu_count()} cores, {platform.system()}; one thread, machine shared",
             "versions": versions(),
             "seed": options.seed,
-            "rows": rows,
-            "fresh": others,
-            "growth": growth,
         }
-        Path(options.record).write_text(json.dumps(record, indent=1) + "\n")
-        print(f"wrote {options.record}")
+        Path(options.record).write_text(json.dumps(whole | record, indent=1) + "\n")
 
 
 def processor() -> str:
