@@ -5,6 +5,9 @@ STAMP := .venv/.installed
 
 # waiting threads sleep instead of spinning: on small machines they would take the cores that others compute on
 export OMP_WAIT_POLICY := PASSIVE
+# glibc keeps freed memory: giving it back and taking it again in every step can cost as much as the computing
+export MALLOC_MMAP_THRESHOLD_ := 1073741824
+export MALLOC_TRIM_THRESHOLD_ := 8589934592
 
 .PHONY: help run quick test lab clean
 .DEFAULT_GOAL := help

@@ -3,14 +3,17 @@
 python tools/write_comparison.py
 """
 
+import argparse
 from pathlib import Path
+
+import pandas as pd
 
 from shc import frames
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 HEAD = """\
 # Written by tools/write_comparison.py: every method from one classifier per seed, under one budget, several seeds, on a
-# fifth of the images. hasher_lr and options are the best of six trials on validation images (tuning.yaml, tuning.csv).
+# fifth of the images. hasher_lr and options are the best of eight trials on validation images (tuning.yaml and .csv).
 #
 #     shc sweep benchmarks/comparison.yaml --jobs 2 --table benchmarks/comparison.csv     # resumable; about 90 minutes
 name: comparison
@@ -22,11 +25,16 @@ FIVE, THREE = "seed: [0, 1, 2, 3, 4]", "seed: [0, 1, 2]"
 LEADING = ("shc", "csq", "mds", "orthohash")  # five seeds, like SHC's controls
 OTHERS = ("shpdh", "shrewd", "udmsh", "dpsh", "hashnet")
 CLOSED_FORM = ("itq", "lsh", "classifier")  # nothing to tune; features computed once
-ABLATED = "frozen: true, hasher_lr: 0.004, hasher_epochs: 20"  # the last layer alone, on the classifier's features
+ABLATED = "frozen: true, hasher_epochs: 20"  # the last layer alone, on the classifier's features
 
 
 def main() -> None:
-    chosen = best_trials()
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--to", type=Path, default=BENCHMARKS / "comparison.yaml", help="the file to write")
+    options = parser.parse_args()
+    trials = frames.read_frame(BENCHMARKS / "tuning.csv")
+    chosen = {str(name): best(part) for name, part in trials[~trials["frozen"]].groupby("method")}
+    ablated = f"{ABLATED}, {best(trials[trials['frozen']])}"
 
     def compared(block: str, where: str) -> list[str]:
         lines = [f"{{name: {block}, method: {m}, {chosen[m]}, {where}, {FIVE}}}" for m in LEADING]
@@ -44,12 +52,12 @@ def main() -> None:
         f"{{name: reference, method: shc, {chosen['shc']}, bits: 32, reference: true, {THREE}}}",
         f"{{name: closed, method: lsh, init: classifier, frozen: true, bits: 32, {THREE}}}",
         *compared("unseen", "protocol: unseen-classes, bits: 32"),
-        f"{{name: dose, {shc}, shuffled: [0.0, 0.25, 0.5, 0.75, 1.0], {ABLATED}}}",
-        f'{{name: distance, method: shc, {FIVE}, bits: [32, 64], min_distance: ["0", rule, max], {ABLATED}}}',
-        f"{{name: similarity, {shc}, similarity: [classifier, hierarchy, names, features], {ABLATED}}}",
-        f"{{name: similarity, {shc}, data: shapes, similarity: [classifier, hierarchy, exact], {ABLATED}}}",
-        f"{{name: solver, {shc}, solver: [shc, paper-code], {ABLATED}}}",
-        f"{{name: solver, {shc}, centers: [permuted, random, csq, distance], {ABLATED}}}",
+        f"{{name: dose, {shc}, shuffled: [0.0, 0.25, 0.5, 0.75, 1.0], {ablated}}}",
+        f'{{name: distance, method: shc, {FIVE}, bits: [32, 64], min_distance: ["0", rule, max], {ablated}}}',
+        f"{{name: similarity, {shc}, similarity: [classifier, hierarchy, names, features], {ablated}}}",
+        f"{{name: similarity, {shc}, data: shapes, similarity: [classifier, hierarchy, exact], {ablated}}}",
+        f"{{name: solver, {shc}, solver: [shc, paper-code], {ablated}}}",
+        f"{{name: solver, {shc}, centers: [permuted, random, csq, distance], {ablated}}}",
         *compared("shapes", "data: shapes, bits: 32"),
         *compared("closed", "bits: [16, 64]"),
         *(
@@ -62,18 +70,13 @@ def main() -> None:
         ),
     ]
     text = HEAD + "".join(f"  - {cell}\n" for cell in cells)
-    (BENCHMARKS / "comparison.yaml").write_text(text, encoding="utf-8")
+    options.to.write_text(text, encoding="utf-8")
 
 
-def best_trials() -> dict[str, str]:
-    """For every tuned method the settings of its trial with the highest validation mAP@ALL."""
-    trials = frames.read_frame(BENCHMARKS / "tuning.csv")
-    found = {}
-    for method, part in trials.groupby("method"):
-        best = part.loc[part["mAP@ALL"].idxmax()]
-        options = f', options: "{best["options"]}"' if best["options"] else ""
-        found[str(method)] = f"hasher_lr: {best['hasher_lr']:g}{options}"
-    return found
+def best(trials: pd.DataFrame) -> str:
+    """The settings of the trial with the highest validation mAP@ALL."""
+    row = trials.loc[trials["mAP@ALL"].idxmax()]
+    return f"hasher_lr: {row['hasher_lr']:g}" + (f', options: "{row["options"]}"' if row["options"] else "")
 
 
 if __name__ == "__main__":
