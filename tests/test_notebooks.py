@@ -10,8 +10,10 @@ from frames import write_frame
 from web_page import Page
 
 from shc import config, frames, hamming, parameters, pipeline, readme, refresh, report, stages, structure
+from shc.method_run import MethodRun
 from shc.pipeline import SEQUENCE
 from shc.runs import Run
+from shc.sweep_file import DEFAULT_NOTEBOOK
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
@@ -37,8 +39,17 @@ def data_of(book):
 # ------------------------------------------------------------------------------------------ committed outputs
 
 
-def test_the_folder_holds_the_sequence_and_nothing_else():
-    assert {file.stem for file in FOLDER.glob("*.ipynb")} == set(SEQUENCE)
+def test_the_folder_holds_the_sequence_and_what_sweeps_execute():
+    assert {file.stem for file in FOLDER.glob("*.ipynb")} == {*SEQUENCE, DEFAULT_NOTEBOOK}
+
+
+def test_the_notebook_of_sweeps_takes_what_a_method_run_has():
+    book = load(DEFAULT_NOTEBOOK)
+    assert not outputs_of(book)  # every cell of a sweep has its own copy, with outputs
+    found = parameters.parameters_of(book)
+    fields = {field.name: (field.type.__name__, field.default) for field in dataclasses.fields(MethodRun)}
+    assert {p.name: (p.kind, p.default) for p in found.values() if p.name in fields} == fields
+    assert found.keys() - fields == {"run", "base", "base_only"}
 
 
 @pytest.mark.parametrize("name", SEQUENCE)
