@@ -187,7 +187,7 @@ def learning_speed(curves: "DataFrame", time: "DataFrame | None" = None) -> Figu
         if axes is right:
             name_ends(axes, ends, 1.07 * longest, (0, top))
     left.set(xlabel="epoch", ylabel="mAP@ALL on validation drawings")
-    right.set(xlabel="seconds (centers and hasher)")
+    right.set(xlabel="seconds (classifier, centers, hasher)")
     left.set_title("Against epochs" + ("; circles: 95 % of the best" if time is not None else ""))
     right.set_title("Against time")
     return figure

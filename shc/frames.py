@@ -256,15 +256,16 @@ def slopes(frame: pd.DataFrame, x: str, y: str) -> pd.Series:
 def curves(frame: pd.DataFrame) -> pd.DataFrame:
     """Validation values along training, one row per run and epoch: label, seed, epoch, val, seconds.
 
-    Seconds are those of the centers plus a share of the hasher's training (validations included), in equal parts per
-    epoch; the classifier that all supervised methods start from is not counted.
+    Seconds count all that a run needs: the classifier (stage 1) for those that start from it, the centers, and the
+    hasher's training (validations included) in equal parts per epoch.
     """
     rows = []
     for run in frame.itertuples():
         points = [point.split(":") for point in str(run.curve).split()]
-        centers = 0.0 if np.isnan(run.seconds_centers) else float(run.seconds_centers)
+        before = 0.0 if np.isnan(run.seconds_centers) else float(run.seconds_centers)
+        before += float(run.seconds_classifier) if run.init == "classifier" else 0.0
         for epoch, value in points:
-            seconds = centers + float(run.seconds_hasher) * int(epoch) / int(points[-1][0])
+            seconds = before + float(run.seconds_hasher) * int(epoch) / int(points[-1][0])
             rows.append((run.label, run.seed, int(epoch), float(value), seconds))
     return pd.DataFrame(rows, columns=["label", "seed", "epoch", "val", "seconds"])
 

@@ -228,9 +228,12 @@ def test_differences_are_paired_corrected_and_judged(made):
 
 def test_curves_and_when_they_are_nearly_there(made):
     row = made.iloc[[0]].assign(curve="1:0.2 4:0.39 8:0.4", seconds_centers=2.0, seconds_hasher=16.0)
+    row = row.assign(seconds_classifier=30.0, init="classifier")
     curves = frames.curves(row)
-    assert curves[["epoch", "val", "seconds"]].to_numpy().tolist() == [[1, 0.2, 4], [4, 0.39, 10], [8, 0.4, 18]]
-    assert frames.time_to(curves).loc["shc"].tolist() == [0.4, 4, 10]
+    assert curves[["epoch", "val", "seconds"]].to_numpy().tolist() == [[1, 0.2, 34], [4, 0.39, 40], [8, 0.4, 48]]
+    scratch = frames.curves(row.assign(init="scratch"))  # needs no classifier
+    assert scratch["seconds"].tolist() == [4, 10, 18]
+    assert frames.time_to(curves).loc["shc"].tolist() == [0.4, 4, 40]
     assert frames.curves(made[made["method"] == "lsh"]).empty
 
 
