@@ -161,7 +161,7 @@ class HasherConfig(Training):
     lr: float = 2e-3
     method: str = "shc"
     init: str = "classifier"  # or "scratch"; every compared method starts from the same point
-    backbone_lr: float = 0.5  # factor on lr for the backbone when it starts trained
+    backbone_lr: float = 0.5  # factor on lr for a backbone that starts trained; 1 for one from scratch
     eval_every: int = 2
     options: str = ""  # the method's hyper-parameters, "name=value, name=value"
     frozen: bool = False  # train the last layer only, on features computed once and without augmentation
@@ -177,6 +177,8 @@ class HasherConfig(Training):
         one_of("init", self.init, ("classifier", "scratch"))
         if not 0 <= self.bits <= 1024:
             raise ConfigError(f"bits={self.bits} must lie between 1 and 1024, or be 0 for the centers' length")
+        if self.init == "scratch":  # an untrained backbone learns at the head's rate
+            object.__setattr__(self, "backbone_lr", 1.0)
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

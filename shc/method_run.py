@@ -227,8 +227,8 @@ def facts(run: Run, images: ImageSet, settings: MethodRun) -> dict[str, Any]:
     if settings.kind:
         centers = run.load("centers", variant).meta["extra"]
         known |= dict(f=round(centers["loss"], 6), d=centers["min_distance"])
-        if kind in ("semantic", "permuted"):
-            known["seconds_centers"] = round(run.load("centers").meta["extra"]["seconds"], 2)
+        source = run.load("centers").meta["extra"] if kind == "permuted" else centers
+        known["seconds_centers"] = round(source["seconds"], 2)
     tree = entry.needs in ("label path", "label distances") or (
         kind == "semantic" and bool(settings.kind) and settings.similarity in ("hierarchy", "exact")
     )

@@ -5,6 +5,7 @@ parameters, yields the records it was made with and computes nothing; an interru
 epoch.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -188,7 +189,7 @@ def optimize_centers(run: Run, images: ImageSet, config: CentersConfig) -> Itera
         return
     steps: list[stage2.CenterStep] = []
 
-    def save(codes: np.ndarray, min_distance: int) -> None:
+    def save(codes: np.ndarray, min_distance: int, seconds: float) -> None:
         achieved, identity = hamming.minimum_distance(codes), config.identity()
         if achieved < min_distance:
             raise RunError(
@@ -197,7 +198,6 @@ def optimize_centers(run: Run, images: ImageSet, config: CentersConfig) -> Itera
             )
         if steps and steps[-1].stage != "done":  # not what the same call would give if it were left alone
             identity["stopped_after"] = steps[-1].step
-        seconds = steps[-1].seconds if steps else 0.0
         extra = dict(min_distance=min_distance, loss=stage2.loss(S, codes), seconds=seconds)
         run.save(
             "centers", {"codes": codes, **pack_history(steps)}, parameters=identity, fingerprint=images.fingerprint,
@@ -207,8 +207,9 @@ def optimize_centers(run: Run, images: ImageSet, config: CentersConfig) -> Itera
 
     if config.kind != "semantic":
         semantic = run.load("centers")["codes"] if config.kind == "permuted" else None
+        began = time.perf_counter()
         codes = control_centers(config, len(S), semantic)
-        save(codes, hamming.minimum_distance(codes))
+        save(codes, hamming.minimum_distance(codes), time.perf_counter() - began)
         return
     options: dict[str, Any] = dict(min_distance=config.distance, seed=config.seed, solver=config.solver)
     aim = blended(S, config.shuffled, config.seed)
@@ -219,7 +220,7 @@ def optimize_centers(run: Run, images: ImageSet, config: CentersConfig) -> Itera
     finally:  # also when the reader interrupts it or stops asking
         if steps:
             result = stage2.collect(steps)
-            save(result.codes, result.min_distance)
+            save(result.codes, result.min_distance, steps[-1].seconds)
 
 
 def load_centers(run: Run, images: ImageSet, kind: str = "semantic") -> tuple[Artifact, list[stage2.CenterStep]]:

@@ -45,7 +45,9 @@ def new_task(
         distances=1 - tree.similarity() if tree is not None and method.needs == "label distances" else None,
         images=images.split("train")[0],
         features=features,
-        classifier=(torch.from_numpy(classifier["head.weight"]), torch.from_numpy(classifier["head.bias"])),
+        classifier=(torch.from_numpy(classifier["head.weight"]), torch.from_numpy(classifier["head.bias"]))
+        if method.needs == "class"
+        else None,
     )
 
 

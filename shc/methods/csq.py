@@ -3,7 +3,9 @@
     L = mean BCE( (tanh u + 1)/2 , (h_y + 1)/2 )  +  λ · mean( log cosh( |tanh u| − 1 ) )
 
 Centers are rows of a Hadamard matrix and its negative while these last (C ≤ 2K, K a power of two), else balanced random
-codes. From the paper: both terms, λ = 1e-4, the choice of centers; tanh as the relaxation is the published code's.
+codes. From the paper: both terms, λ = 1e-4, the choice of centers; tanh as the relaxation is the published code's, which
+quantizes by (|tanh u| − 1)² instead and adds a pair loss. Its tutorial also redraws random codes until they are far
+apart; ours only until they differ.
 """
 
 import math
@@ -42,4 +44,11 @@ def csq_centers(bits: int, classes: int, seed: int = 0) -> np.ndarray:
     if bits & (bits - 1) == 0 and classes <= 2 * bits:
         return hadamard_centers(bits, classes)
     half = np.where(np.arange(bits) < bits // 2, 1, -1).astype(np.int8)
-    return np.random.default_rng(seed).permuted(np.tile(half, (classes, 1)), axis=1)
+    if classes > math.comb(bits, bits // 2):
+        raise ValueError(f"{classes} classes cannot have different balanced codes of {bits} bits; use more bits")
+    generator = np.random.default_rng(seed)
+    codes = generator.permuted(np.tile(half, (classes, 1)), axis=1)
+    while len(first := np.unique(codes, axis=0, return_index=True)[1]) < classes:  # no two classes share a code
+        again = np.setdiff1d(np.arange(classes), first)
+        codes[again] = generator.permuted(codes[again], axis=1)
+    return codes

@@ -6,10 +6,11 @@
 The BCE is averaged over images and classes; the second mean is over the pairs of an image with an entry b of its own
 class in a bank of earlier outputs. The centers themselves are stage 2's, kind "distance".
 
-Verified from the published code: all three terms, their averages, β = 1, λ = 1e-4, the batch norm before the tanh, and
-that the pair term waits for nine epochs. Our reading: the bank is a ring of the network's own recent outputs (theirs
-has one row per training image, filled by a second network that follows the first with momentum .9; it starts random,
-ours empty), and an image is compared before it enters the bank, never with itself.
+Verified from the published code: all three terms, their averages, β = 1, λ = 1e-4, the batch norm before the tanh. Our
+reading: the bank is a ring of the network's own recent outputs (theirs has one row per training image, filled by a
+second network that follows the first with momentum .9; it starts random, ours empty), an image is compared before its
+output enters the bank, and the pair term counts from the first epoch (theirs from the tenth of a long training, which a
+short one would never reach).
 """
 
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class MDS(Method):
 
     beta: float = 1.0  # β, weight of the pair term
     weight: float = 1e-4  # λ, weight of the quantization term
-    pair_after: int = 9  # epochs before the pair term counts
+    pair_after: int = 0  # epochs before the pair term counts
     bank: int = 8192  # rows of the bank; never more than training images
     batch_norm: bool = True  # batch norm after the linear layer
 
