@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from shc import hamming, method_run, methods, metrics, stages
+from shc import hamming, method_run, methods, metrics, stages, tasks
 from shc.config import HasherConfig
 from shc.method_run import MethodRun, check_cell
 from shc.runs import Run, RunError
@@ -150,3 +150,26 @@ def test_a_method_without_centers_takes_the_length_of_the_runs_centers(shc, tmp_
     config = HasherConfig(method="dpsh", epochs=1, batch=64, device="cpu")
     list(stages.train_hasher(run, images, config))
     assert stages.load_codes(run, images)["query"].shape[1] == 16
+
+
+def test_a_backbone_from_scratch_learns_at_the_full_rate():
+    assert HasherConfig(init="scratch").schedule().backbone_lr == 1.0
+    assert HasherConfig().schedule().backbone_lr == 0.5
+    assert HasherConfig(init="scratch").identity()["backbone_lr"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["lsh", "itq", "udmsh", "shrewd", "dpsh", "shpdh"])
+def test_a_task_holds_what_the_method_declared(shc, name):
+    run, images, entry = shc[0], shc[1], methods.info(name)
+    y = stages.positions(images, images.split("train")[1])
+    tree, classifier = stages.trained_hierarchy(images), run.load("classifier")
+    task = tasks.new_task(entry, images, tree, y, None, 16, 0, lambda: torch.zeros(1), classifier, "cpu")
+    assert torch.equal(task.labels, y) == (entry.needs != "none")
+    assert (task.classifier is not None) == (entry.needs == "class")
+    assert (task.paths is not None) == (entry.needs == "label path")
+    assert (task.distances is not None) == (entry.needs == "label distances")
+    if entry.needs.startswith("label"):
+        with pytest.raises(
+            RunError, match=f"method '{name}' needs .*, which 'emoji' lacks; choose one of classifier, csq"
+        ):
+            tasks.new_task(entry, images, None, y, None, 16, 0, lambda: torch.zeros(1), classifier, "cpu")

@@ -117,3 +117,10 @@ def test_csq_takes_balanced_random_codes_elsewhere(bits, classes):
     assert (codes.sum(axis=1) == -(bits % 2)).all()
     np.testing.assert_array_equal(codes, csq_centers(bits, classes, seed=1))
     assert (codes != csq_centers(bits, classes, seed=2)).any()
+
+
+def test_no_two_classes_share_a_csq_center():
+    for seed in range(40):  # at 16 bits, drawn once, every fourth seed gives two of 100 classes one code
+        assert len(np.unique(csq_centers(16, 100, seed), axis=0)) == 100
+    with pytest.raises(ValueError, match="9 classes cannot have different balanced codes of 4 bits; use more bits"):
+        csq_centers(4, 9)

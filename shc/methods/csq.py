@@ -3,9 +3,9 @@
     L = mean BCE( (tanh u + 1)/2 , (h_y + 1)/2 )  +  λ · mean( log cosh( |tanh u| − 1 ) )
 
 Centers are rows of a Hadamard matrix and its negative while these last (C ≤ 2K, K a power of two), else balanced random
-codes. From the paper: both terms, λ = 1e-4, the choice of centers; tanh as the relaxation is the published code's, which
-quantizes by (|tanh u| − 1)² instead and adds a pair loss. Its tutorial also redraws random codes until they are far
-apart; ours only until they differ.
+codes. From the paper: both terms, λ = 1e-4, the choice of centers; tanh as the relaxation is the published code's,
+which quantizes by (|tanh u| − 1)² instead and adds a pair loss. Its tutorial also redraws random codes until they are
+far apart; ours only until they differ.
 """
 
 import math
