@@ -229,10 +229,7 @@ def collect(
 
 
 def default_sweeps(classes: int, bits: int) -> int:
-    """Visits to each center that bring the set near the best known ones: a second or two for 100 classes.
-
-    Minutes for thousands; no more than a few where memory, not arithmetic, sets the pace.
-    """
+    """Visits to each center that bring the set near the best known ones: seconds for 100 classes, minutes at most."""
     seconds = min(1.2 * (classes / 100) ** 1.3, 200)
     return 25 if classes <= FEW else int(np.clip(seconds / (classes * visit_seconds(classes, bits)), 50, 10_000))
 
