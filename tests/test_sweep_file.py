@@ -1,9 +1,7 @@
-import sys
-import types
-
 import fake_notebooks as fake
 import pytest
 
+from shc import method_run
 from shc.sweep_file import SweepError, cell_id, read_sweep
 
 SOURCE = """run: str = "../runs/one"  # run folder
@@ -180,9 +178,7 @@ def test_all_impossible_cells_are_listed_with_their_reasons(read, project, monke
         if values["method"] == "csq" and values["bits"] < 16:
             raise ValueError(f"csq needs at least 16 bits, not {values['bits']}")
 
-    protocol = types.ModuleType("shc.protocol")
-    protocol.check_cell = check_cell
-    monkeypatch.setitem(sys.modules, "shc.protocol", protocol)
+    monkeypatch.setattr(method_run, "check_cell", check_cell)
     fake.write(project / "notebooks" / "method_run.ipynb", fake.notebook(fake.parameters(SOURCE)))
     told = refused(read, "cells: [{method: [shc, csq], bits: [4, 8, 16]}, {bits: x}, {sead: 1, method: [shc, csq]}]")
     assert told.splitlines() == [
