@@ -239,7 +239,7 @@ def local_cluster(jobs: int) -> Iterator[Any]:
         start_forkserver()
         try:
             cluster = LocalCluster(
-                n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None,
+                n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0",
                 silence_logs=logging.CRITICAL,
             )  # fmt: skip
         except RuntimeError as error:

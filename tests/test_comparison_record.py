@@ -40,7 +40,7 @@ def test_the_cells_are_what_the_tuning_chose(tmp_path):
 def test_the_table_holds_cells_of_the_comparison_and_each_once():
     sweep = sweep_file.read_sweep(BENCHMARKS / "comparison.yaml")
     table = frames.read_frame(BENCHMARKS / "comparison.csv")
-    asked = {cell.name for cell in sweep.cells}
+    asked = {cell.id for cell in sweep.cells}
     assert set(table["cell"]) <= asked
     assert not table.duplicated(["cell", "codes"]).any()
     prints = table["fingerprint"].groupby(table["data"] + table["protocol"]).nunique()

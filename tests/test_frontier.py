@@ -174,7 +174,7 @@ GOOD = torch.zeros(2, 3), torch.tensor([0, 1]), np.array([[1, 1], [1, -1]])
         (lambda: frontier.linear_hasher(GOOD[0][0], GOOD[1], GOOD[2]), r"features \[3\] and labels \[2\] do not fit"),
         (lambda: frontier.linear_hasher(GOOD[0] * np.nan, GOOD[1], GOOD[2]), "features must be finite"),
         (lambda: frontier.linear_hasher(GOOD[0], GOOD[1] + 1, GOOD[2]), "labels go from 1 to 2 for 2 centers"),
-        (lambda: frontier.linear_hasher(*GOOD, method="shd"), "method 'shd' is unknown; did you mean 'shc'"),
+        (lambda: frontier.linear_hasher(*GOOD, method="shcc"), "method 'shcc' is unknown; did you mean 'shc'"),
     ],
 )
 def test_errors_say_what_to_do(call, told):

@@ -90,7 +90,8 @@ def start(folder, *arguments, **environment):
     """`shc sweep try.yaml …` in a process group of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "shc", "sweep", "try.yaml", *arguments],
-        cwd=folder, env={**os.environ, **environment}, start_new_session=True, text=True,
+        cwd=folder, env={**os.environ, **environment}, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
