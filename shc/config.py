@@ -181,6 +181,24 @@ class HasherConfig(Training):
             object.__setattr__(self, "backbone_lr", 1.0)
 
 
+def check_possible(data: Data, centers: CentersConfig) -> None:
+    """Raise ConfigError if the data set refuses its options, or has more classes than such centers can tell apart."""
+    from shc import constructions, datasets
+
+    options = asdict(data)
+    classes = 80 if data.protocol == "unseen-classes" else 100  # of the embedded data sets
+    try:
+        datasets.check(options.pop("data"), **options)
+        largest = constructions.max_distance_limits(centers.bits, classes).largest
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if isinstance(centers.distance, int) and centers.distance > largest:
+        raise ConfigError(
+            f"min_distance={centers.distance} is impossible: {classes} codes of {centers.bits} bits are at most "
+            f"{largest} apart; 'rule' asks for the paper's distance"
+        )
+
+
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raise ConfigError unless `value` is one of `allowed`."""
     if value not in allowed:

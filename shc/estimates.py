@@ -53,6 +53,15 @@ def estimate(values: Iterable[float], level: float = 0.95) -> Estimate:
     return Estimate(n, mean, mean - half, mean + half, float(2 * t.sf(abs(mean) / error, n - 1)))
 
 
+def level_text(mean: float, low: float, high: float) -> str:
+    """A mean with half the width of its interval, if it has one.
+
+    >>> level_text(0.5, 0.48, 0.52), level_text(0.5, np.nan, np.nan)
+    ('0.500 ± 0.020', '0.500')
+    """
+    return f"{mean:.3f}" + ("" if np.isnan(low) else f" ± {(high - low) / 2:.3f}")
+
+
 def holm(p_values: Iterable[float]) -> np.ndarray:
     """Holm's step-down p-values: compared with α, they keep the chance of any false finding below α.
 

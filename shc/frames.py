@@ -7,6 +7,7 @@ called from here too.
 import hashlib
 import json
 from collections.abc import Hashable, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shc.estimates import Estimate, estimate, holm, verdict
+from shc import methods
+from shc.estimates import Estimate, estimate, holm, level_text, verdict
 
 TEXT = (
     "block", "cell", "data", "protocol", "method", "options", "centers", "solver", "min_distance", "similarity", "init",
@@ -33,11 +35,9 @@ MATCHED = (
 )  # fmt: skip
 __all__ = [
     "Estimate", "block", "check_metric", "curves", "differences", "digest", "estimate", "holm", "in_words",
-    "judged", "label", "one_condition", "paired", "paper_tables", "protocol", "read_frame", "score_table",
+    "judged", "label", "level_text", "one_condition", "paired", "paper_tables", "protocol", "read_frame", "score_table",
     "seed_differences", "slopes", "summary", "time_to", "verdict", "where",
 ]  # fmt: skip
-BLIND = ("lsh", "udmsh")  # claim to see no labels, unless they start from the classifier
-USUAL_CENTERS = {"shc": "semantic", "csq": "csq", "mds": "distance", "orthohash": "random", "classifier": "semantic"}
 
 
 # ------------------------------------------------------------------------------------------ reading
@@ -81,10 +81,16 @@ def label(row: "pd.Series[Any] | dict[str, Any]") -> str:
     >>> label({"method": "shc", "centers": "semantic"}), label({"method": "shc", "centers": "permuted"})
     ('shc', 'shc, permuted centers')
     """
-    usual = USUAL_CENTERS.get(row["method"], row["centers"])
-    if row["method"] in BLIND and row["init"] == "classifier":
+    known = _methods().get(row["method"])
+    if known and known.start == "scratch" and row["init"] == "classifier":
         return f"{row['method']}, classifier's features"
+    usual = known.default_centers if known else row["centers"]
     return row["method"] if row["centers"] in ("", usual) else f"{row['method']}, {row['centers']} centers"
+
+
+@cache
+def _methods() -> dict[str, methods.MethodInfo]:
+    return methods.available()
 
 
 def _numbers(column: "pd.Series[Any]", file: str) -> "pd.Series[Any]":
@@ -285,12 +291,7 @@ def score_table(frame: pd.DataFrame, scores: Sequence[str], by: str = "label") -
     columns: dict[str, dict[Any, str]] = {}
     for score in scores:
         found = summary(frame, score, [by]).sort_values("mean", ascending=False)
-        halves = (found["high"] - found["low"]) / 2
-        told = [
-            f"{mean:.3f}" + ("" if np.isnan(half) else f" ± {half:.3f}")
-            for mean, half in zip(found["mean"], halves, strict=True)
-        ]
-        columns[score] = dict(zip(found[by], told, strict=True))
+        columns[score] = {getattr(row, by): level_text(row.mean, row.low, row.high) for row in found.itertuples()}
     table = pd.DataFrame(columns).rename_axis(by).fillna("–")
     groups = frame.groupby(by)
     tree = groups["circular"].all().map({True: "yes", False: ""})

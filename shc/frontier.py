@@ -21,7 +21,7 @@ from shc.datasets import ImageSet
 from shc.models import codes_from
 from shc.runs import Run
 from shc.similarity import spearman_upper
-from shc.training import cpu_threads, predict
+from shc.training import cpu_threads
 
 DECAY = 1e-3  # weight decay of the linear layer; mAP on validation hardly moves between 0 and 1e-2
 
@@ -146,8 +146,7 @@ def frozen_features(
     Every feature is scaled to mean 0 and deviation 1 over the training images.
     """
     net, _ = stages.load_classifier(run, images)
-    where: dict[str, Any] = dict(device=device, threads=threads)
-    raw = {split: predict(net.backbone, images.split(split)[0], **where) for split in {"train", *splits}}
+    raw = stages.features_of(net.backbone, images, {"train", *splits}, device, threads)
     mean, deviation = raw["train"].mean(0), raw["train"].std(0).clamp_min(1e-6)
     return {split: (values - mean) / deviation for split, values in raw.items()}
 

@@ -8,14 +8,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from shc import constructions, datasets, hamming, methods, metrics, stages
+from shc import hamming, methods, metrics, stages
 from shc.config import (
     SIMILARITY_SOURCES,
     CentersConfig,
@@ -25,13 +25,13 @@ from shc.config import (
     HasherConfig,
     SimilarityConfig,
     Step,
+    check_possible,
     one_of,
 )
 from shc.datasets import ImageSet
 from shc.runs import Run, RunError, library_versions, today
 from shc.training import Record, predict
 
-SHARED = ("data", "scale", "size", "protocol", "fold", "epochs", "seed")  # what decides stage 1
 MEASURES = ("mAP@ALL", "mAP@100", "mAP@1000", "super_mAP@ALL", "nDCG@100", "mAHP@250", "P@H<=2", "empty@H<=2")
 
 
@@ -65,24 +65,14 @@ class MethodRun(Step):
     threads: int = 1
 
     def check(self) -> None:
-        self.data_config(), self.classifier_config(), self.centers_config()
+        self.classifier_config()
         one_of("similarity", self.similarity, SIMILARITY_SOURCES)
         one_of("split", self.split, ("query", "val"))
         try:
             self.hasher_config()
-            given = {name: value for name, value in asdict(self.data_config()).items() if name != "data"}
-            datasets.check(self.data, **given)
-            classes = 80 if self.protocol == "unseen-classes" else 100  # of the embedded data sets
-            largest = constructions.max_distance_limits(self.bits, classes).largest
-        except ConfigError:
-            raise
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        distance = self.centers_config().distance
-        if isinstance(distance, int) and distance > largest:
-            raise ConfigError(
-                f"min_distance={distance}: {classes} codes of {self.bits} bits are at most {largest} apart"
-            )
+        check_possible(self.data_config(), self.centers_config())
 
     @property
     def kind(self) -> str:
@@ -210,11 +200,13 @@ def unquantized_map(
 ) -> float:
     """mAP@ALL when ranking by the cosine of the real-valued outputs [N, K]: what rounding to bits can lose."""
     a, b = (torch.nn.functional.normalize(x, dim=1) for x in (queries, database))
-    place, values = torch.arange(1, len(b) + 1, dtype=torch.float64), []
+    values = []
     for row, label in zip(a, query_labels, strict=True):
-        relevant = (database_labels == label)[(b @ row).argsort(descending=True, stable=True)].double()
-        values.append((relevant.cumsum(0) / place * relevant).sum() / relevant.sum().clamp_min(1))
-    return round(torch.stack(values).mean().item(), 6)
+        relevant = (database_labels == label)[(b @ row).argsort(descending=True, stable=True)].numpy()
+        values.append(
+            metrics.expected_ap(np.ones(len(b), dtype=int), relevant.astype(int))
+        )  # every rank holds one image
+    return round(float(np.mean(values)), 6)
 
 
 def facts(run: Run, images: ImageSet, settings: MethodRun) -> dict[str, Any]:

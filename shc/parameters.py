@@ -10,7 +10,7 @@ import math
 import tokenize
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from shc.runs import RunError
@@ -127,7 +127,7 @@ def fitting(parameter: Parameter, value: Any, shown: Any = None) -> Any:
 
 def check_values(values: Mapping[str, Any]) -> None:
     """Raise ParameterError for values that the steps would refuse later: better before a kernel than an hour on."""
-    from shc import config, constructions, datasets
+    from shc import config
 
     def build(kind: type, **names: str) -> Any:
         try:
@@ -144,15 +144,7 @@ def check_values(values: Mapping[str, Any]) -> None:
     centers = build(config.CentersConfig, seed="center_seed", **same("bits", "min_distance", "solver"))
     build(config.HasherConfig, epochs="hasher_epochs", lr="hasher_lr", seed="hasher_seed", **same("method", "init"))
     data = build(config.Data, **same("data", "scale", "size", "seed", "fold", "protocol"))
-    options = asdict(data)
-    classes = 80 if data.protocol == "unseen-classes" else 100  # of the embedded data sets
     try:
-        datasets.check(options.pop("data"), **options)
-        largest = constructions.max_distance_limits(centers.bits, classes).largest
-    except ValueError as error:
+        config.check_possible(data, centers)
+    except config.ConfigError as error:
         raise ParameterError(str(error)) from error
-    if isinstance(centers.distance, int) and centers.distance > largest:
-        raise ParameterError(
-            f"min_distance={centers.distance} is impossible: {classes} codes of {centers.bits} bits are at most "
-            f"{largest} apart; 'rule' asks for the paper's distance"
-        )

@@ -87,7 +87,7 @@ def comparison_numbers(frame: "pd.DataFrame") -> list[str]:
     found = {name: frames.where(hashed, **chosen) for name, chosen in COLUMNS.items()}
     text = {
         name: {
-            row.label: f"{row.mean:.3f}" + (f" ± {(row.high - row.low) / 2:.3f}" if row.n > 2 else "") + f" ({row.n})"
+            row.label: f"{frames.level_text(row.mean, row.low, row.high)} ({row.n})"
             for row in frames.summary(rows, "mAP@ALL").itertuples()
         }
         for name, rows in found.items()

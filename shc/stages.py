@@ -6,7 +6,7 @@ epoch.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -274,13 +274,14 @@ def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "
         if config.init == "classifier":
             x_of = classifier_features(run, images, **where)
         else:
-            x_of = {split: predict(model.backbone, x, **where) for split, x in x_of.items()}
+            x_of = features_of(model.backbone, images, inside, **where)
     labels, labels_val = (images.split(split)[1] for split in ("train", "val"))
-    device, x = where["device"], images.split("train")[0]
+    device = where["device"]
+    features = lambda: (x_of if config.frozen else features_of(model.backbone, images, ["train"], **where))["train"]
     task = new_task(
         entry, images, trained_hierarchy(images), positions(images, labels),
         None if codes is None else torch.from_numpy(codes.astype(np.float32)).to(device), bits, config.seed,
-        lambda: predict(model.backbone, x, **where).to(device), classifier, device,
+        lambda: features().to(device), classifier, device,
     )  # fmt: skip
     targets = method.targets(task, model)
 
@@ -327,12 +328,17 @@ def classifier_features(run: Run, images: ImageSet, device: str = "cpu", threads
     net, classifier = load_classifier(run, images)
     inputs = {"classifier": classifier.key}
     if not run.fresh("features", artifact_key({}, images.fingerprint, inputs)):
-        inside = (split for split in SPLITS if split in images.splits)
-        arrays = {
-            split: predict(net.backbone, images.split(split)[0], device=device, threads=threads) for split in inside
-        }
+        inside = [split for split in SPLITS if split in images.splits]
+        arrays = features_of(net.backbone, images, inside, device, threads)
         run.save("features", arrays, parameters={}, fingerprint=images.fingerprint, inputs=inputs)
     return {split: torch.from_numpy(array) for split, array in run.load("features").arrays.items()}
+
+
+def features_of(
+    net: torch.nn.Module, images: ImageSet, splits: Iterable[str], device: str = "cpu", threads: int = 2
+) -> dict[str, Tensor]:
+    """float32 [n, D] of each split: what a backbone makes of its images."""
+    return {split: predict(net, images.split(split)[0], device=device, threads=threads) for split in splits}
 
 
 def load_hasher(run: Run, images: ImageSet, kind: str = "semantic") -> Hasher:
