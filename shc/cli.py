@@ -1,6 +1,7 @@
 """The command line: `shc run`, `shc sweep`, `shc report`, `shc refresh`, `shc datasets`, `shc methods`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nStopped. Finished steps are kept; the same command goes on from here.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains again on leaving
+        return 1
     except pipeline.ParameterError as error:
         print(f"shc: {error}", file=sys.stderr)
         return 2

@@ -83,7 +83,7 @@ def label(row: "pd.Series[Any] | dict[str, Any]") -> str:
     """
     known = _methods().get(row["method"])
     if known and known.start == "scratch" and row["init"] == "classifier":
-        return f"{row['method']}, classifier's features"
+        return f"{row['method']}, from the classifier"
     usual = known.default_centers if known else row["centers"]
     return row["method"] if row["centers"] in ("", usual) else f"{row['method']}, {row['centers']} centers"
 

@@ -207,7 +207,7 @@ def test_labels_tell_centers_that_are_not_the_usual_ones():
     rows = [("shc", "semantic"), ("shc", "csq"), ("csq", "csq"), ("csq", "random"), ("lsh", ""), ("new", "own")]
     told = [frames.label({"method": method, "centers": centers, "init": "scratch"}) for method, centers in rows]
     assert told == ["shc", "shc, csq centers", "csq", "csq, random centers", "lsh", "new"]
-    assert frames.label({"method": "lsh", "centers": "", "init": "classifier"}) == "lsh, classifier's features"
+    assert frames.label({"method": "lsh", "centers": "", "init": "classifier"}) == "lsh, from the classifier"
 
 
 # ------------------------------------------------------------------------------------------ tables

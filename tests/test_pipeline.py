@@ -470,3 +470,10 @@ def test_the_sequence_and_what_it_makes_fit_together():
     for notebook, made in pipeline.MAKES.items():
         for name in made:
             assert ARTIFACTS[name.partition("-")[0]][1] == notebook
+
+
+def test_a_reader_that_stops_early_is_no_error():
+    program = [sys.executable, "-u", "-m", "shc", "methods"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as lister:
+        lister.stdout.close()
+        assert lister.stderr.read() == b""
