@@ -26,7 +26,7 @@ TILE = 2048  # pairs of distances that stand in the fastest cache
 
 @njit(nogil=True, cache=True)
 def add_distances(word, left, right, out):  # type: ignore[no-untyped-def]
-    """Add to out uint16 [m] the distances from a word to `left` times 256, and those to `right`: vector instructions."""
+    """Add to out uint16 [m] the distances of a word to `left` times 256, and those to `right`: in vectors."""
     for m in range(len(left)):
         out[m] += (popcount(word ^ left[m]) << np.uint64(8)) + popcount(word ^ right[m])
 
