@@ -21,28 +21,85 @@ def _popcount(typing_context: Any, word: Any) -> Any:
 
 
 popcount: Any = intrinsic(_popcount)
+TILE = 2048  # pairs of distances that stand in the fastest cache
 
 
 @njit(nogil=True, cache=True)
-def count_levels(query, database, first, levels, query_labels, out):  # type: ignore[no-untyped-def]
+def add_distances(word, left, right, out):  # type: ignore[no-untyped-def]
+    """Add to out uint16 [m] the distances of a word to `left` times 256, and those to `right`: in vectors."""
+    for m in range(len(left)):
+        out[m] += (popcount(word ^ left[m]) << np.uint64(8)) + popcount(word ^ right[m])
+
+
+@njit(nogil=True, cache=True)
+def count_pairwise(code, columns, start, stop, table, two, row):  # type: ignore[no-untyped-def]
+    """Add to row int64 [K+1], K < 256, how many of the columns uint64 [W, M] from start to stop stand at each distance.
+
+    Incrementing a counter per item is what counting costs. Here two items share one increment, in a table of both
+    their distances, uint32 [(K+1)·256], which is summed in the end. `two` uint16 [TILE] holds distances on the way.
+    """
+    size, half = len(row), (stop - start) // 2
+    table[:] = 0
+    for first in range(start, start + half, len(two)):
+        m = min(len(two), start + half - first)
+        two[:m] = 0
+        for w in range(len(code)):
+            column = columns[w]
+            add_distances(code[w], column[first : first + m], column[first + half : first + half + m], two)
+        for i in range(m):
+            table[two[i]] += np.uint32(1)
+    for i in range(size):
+        left = 0
+        for j in range(size):
+            left += table[i * 256 + j]
+            row[j] += table[i * 256 + j]
+        row[i] += left
+    if (stop - start) % 2:
+        count_one_by_one(code, columns, stop - 1, stop, row)
+
+
+@njit(nogil=True, cache=True)
+def count_one_by_one(code, columns, start, stop, row):  # type: ignore[no-untyped-def]
+    """The same for any K, with an increment per item."""
+    if len(code) == 1:  # worth its own loop: the codes of 64 bits and less
+        word, column = code[0], columns[0]
+        for m in range(start, stop):
+            row[popcount(word ^ column[m])] += 1
+    else:
+        for m in range(start, stop):
+            distance = np.uint64(0)
+            for w in range(len(code)):
+                distance += popcount(code[w] ^ columns[w, m])
+            row[distance] += 1
+
+
+@njit(nogil=True, cache=True)
+def count_levels(query, columns, edges, labels, blocks, levels, query_labels, out):  # type: ignore[no-untyped-def]
     """Add to out int64 [Q, L, K+1] how many database items of each level stand at each distance from each query.
 
-    query uint64 [Q, W]; database uint64 [M, W], label b in rows first[b] to first[b+1]; levels uint8 [A, B].
+    query uint64 [Q, W]; database columns uint64 [W, M], labels[s] in edges[s] to edges[s+1]; levels uint8 [A, B].
+    The segments blocks[b] to blocks[b+1] make a block, which stays in the cache while all queries are compared with it.
+    In large blocks everything is counted as level 0 first, then the segments of other levels are put right.
     """
-    words = query.shape[1]
-    for q in range(query.shape[0]):
-        for label in range(first.shape[0] - 1):
-            row = out[q, levels[query_labels[q], label]]
-            if words == 1:  # worth its own loop: the codes of 64 bits and less
-                word = query[q, 0]
-                for m in range(first[label], first[label + 1]):
-                    row[popcount(word ^ database[m, 0])] += 1
-            else:
-                for m in range(first[label], first[label + 1]):
-                    distance = np.uint64(0)
-                    for w in range(words):
-                        distance += popcount(query[q, w] ^ database[m, w])
-                    row[distance] += 1
+    size = out.shape[2]
+    table = np.empty(size * 256 if size <= 256 else 0, np.uint32)
+    two = np.empty(TILE, np.uint16)
+    part = np.empty(size, np.int64)
+    for b in range(len(blocks) - 1):
+        start, stop = edges[blocks[b]], edges[blocks[b + 1]]
+        large = size <= 256 and stop - start > 4 * size * size  # else summing the table would cost more than it saves
+        for q in range(query.shape[0]):
+            if large:
+                count_pairwise(query[q], columns, start, stop, table, two, out[q, 0])
+            for s in range(blocks[b], blocks[b + 1]):
+                level = levels[query_labels[q], labels[s]]
+                if not large:
+                    count_one_by_one(query[q], columns, edges[s], edges[s + 1], out[q, level])
+                elif level:
+                    part[:] = 0
+                    count_one_by_one(query[q], columns, edges[s], edges[s + 1], part)
+                    out[q, level] += part
+                    out[q, 0] -= part
 
 
 @njit(nogil=True, cache=True)

@@ -1,8 +1,9 @@
 """How many database items of each relevance level stand at each Hamming distance: the one count behind every metric.
 
 The histogram int64 [Q, L, K+1] needs no sort and no ids, and histograms add: chunks of the database, processes and
-machines combine exactly. The database is ordered by class once, so relevance is a slice of it and not a test per item.
-Two engines agree exactly: "numba" (popcount on packed codes) and "numpy" (±1 matrix products; slow and obvious).
+machines combine exactly. The database is read once, in chunks ordered by class, so that relevance is a slice and not a
+test per item, and so that packed codes in a memory-mapped file may be larger than the memory. The engines of
+`shc.histogram_engines` agree exactly.
 """
 
 import os
@@ -14,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from shc import hamming
+from shc.histogram_engines import ENGINES, Part
 
-ENGINES = ("numba", "numpy")
+CHUNK = 2**20  # rows of the database at a time
+BAR_AFTER = 2  # seconds; shorter counts show no bar
 SHARED_LABELS_BLOCK = 1024  # rows of a product of label sets at a time, so that it stays small
 
 
@@ -44,20 +47,25 @@ def level_histogram(
     bits: int | None = None,
     engine: str = "numba",
     threads: int | None = None,
+    progress: bool = False,
 ) -> np.ndarray:
     """Count, for each query, the database items of each relevance level at each Hamming distance: int64 [Q, L, K+1].
 
     Codes are ±1 [Q, K] and [M, K], or packed uint64 with `bits=K` (see `shc.hamming.pack`); NumPy or torch. Labels are
     class ids [N], or 0/1 label sets [N, C]. `levels` [C, C] holds the level of class pairs, for instance
     `hierarchy.shared_levels()`, L − 1 being its largest entry; by default the level is 1 for equal class ids and 0
-    else, and for label sets the number of shared labels. `threads` defaults to the number of processors.
+    else, and for label sets the number of shared labels. `engine` is "numba", "numpy" or "torch" (on a GPU if there is
+    one; "torch:cpu" and the like name the device); `threads`, of numba, defaults to the number of processors;
+    `progress` shows a bar if counting takes more than 2 seconds.
 
     Raises ValueError for codes that are not ±1, code lengths that differ, an empty side, or labels that do not fit.
 
     >>> level_histogram([[1, 1]], [[1, 1], [1, -1], [-1, 1]], [7], [7, 7, 3]).tolist()
     [[[0, 1, 0], [1, 1, 0]]]
     """
-    return count(prepare(query_codes, database_codes, query_labels, database_labels, levels, bits), engine, threads)
+    return count(
+        prepare(query_codes, database_codes, query_labels, database_labels, levels, bits), engine, threads, progress
+    )
 
 
 def prepare(
@@ -95,26 +103,36 @@ def prepare(
     return Retrieval(query, database, query_ids, database_ids, table, query_bits)
 
 
-def count(retrieval: Retrieval, engine: str = "numba", threads: int | None = None) -> np.ndarray:
-    """The histogram int64 [Q, L, K+1] of prepared arguments."""
-    if engine not in ENGINES:
-        raise ValueError(f"engine={engine!r} is not known; choose one of {', '.join(ENGINES)}")
-    shape = (len(retrieval.query), max(int(retrieval.levels.max()), 1) + 1, retrieval.bits + 1)
-    if engine == "numpy":
-        return _count_obvious(retrieval, shape)
-    from shc.histogram_kernels import count_levels
+def count(
+    retrieval: Retrieval, engine: str = "numba", threads: int | None = None, progress: bool = False
+) -> np.ndarray:
+    """The histogram int64 [Q, L, K+1] of prepared arguments; with `progress`, a bar if it takes more than 2 seconds."""
+    name, _, device = engine.partition(":")
+    if name not in ENGINES or (device and name != "torch"):
+        raise ValueError(f"engine={engine!r} is not known; choose one of {', '.join(ENGINES)} (or torch:DEVICE)")
+    out = np.zeros((len(retrieval.query), max(int(retrieval.levels.max()), 1) + 1, retrieval.bits + 1), dtype=np.int64)
+    size = len(retrieval.database)
+    with _bar(len(out) * size, progress) as bar:
+        for start in range(0, size, CHUNK):
+            inside = slice(start, start + CHUNK)
+            part = Part.of(retrieval.database[inside], retrieval.database_labels[inside], retrieval.bits)
 
-    by_label = np.argsort(retrieval.database_labels, kind="stable")
-    ordered = retrieval.database[by_label]
-    first = np.searchsorted(retrieval.database_labels[by_label], np.arange(retrieval.levels.shape[1] + 1))
-    out = np.zeros(shape, dtype=np.int64)
+            def work(rows: slice, part: Part = part) -> None:
+                sides = retrieval.query[rows], retrieval.query_labels[rows]
+                ENGINES[name](part, *sides, retrieval.levels, out[rows], device)
+                bar.update(len(sides[0]) * len(part.codes))
 
-    def work(rows: slice) -> None:
-        labels = retrieval.query_labels[rows]
-        count_levels(retrieval.query[rows], ordered, first, retrieval.levels, labels, out[rows])
-
-    _in_chunks(work, len(out), threads)
+            if name == "numba":
+                _in_chunks(work, len(out), threads)
+            else:
+                work(slice(None))
     return out
+
+
+def _bar(pairs: int, shown: bool) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=pairs, desc="comparing codes", unit=" pairs", unit_scale=True, delay=BAR_AFTER, disable=not shown)
 
 
 def ordered_precisions(
@@ -152,17 +170,6 @@ def to_numpy(array: Any) -> np.ndarray:
     return np.asarray(array)
 
 
-def _count_obvious(retrieval: Retrieval, shape: tuple[int, int, int]) -> np.ndarray:
-    """The reference engine: unpack, multiply, count every pair by its level and distance."""
-    database = hamming.unpack(retrieval.database, retrieval.bits)
-    out = np.zeros(shape, dtype=np.int64)
-    for q, codes in enumerate(hamming.unpack(retrieval.query, retrieval.bits)):
-        distances = hamming.distance(codes[None], database)[0]  # [M]
-        levels = retrieval.levels[retrieval.query_labels[q], retrieval.database_labels]  # [M]
-        np.add.at(out[q], (levels, distances), 1)
-    return out
-
-
 def _in_chunks(work: Callable[[slice], None], size: int, threads: int | None) -> None:
     """Call `work` on slices that cover range(size), in threads; it must release the GIL and write only to its rows."""
     if threads is None:
@@ -189,7 +196,7 @@ def _packed(codes: Any, name: str, bits: int | None) -> tuple[np.ndarray, int]:
             raise ValueError(f"{name} are uint64 words; give their code length as bits= (packed), or pass ±1 codes")
         hamming.check_size(bits, 1)
         words = -(-bits // 64)
-        if codes.shape[1] != words or (bits % 64 and (codes[:, -1] >> np.uint64(bits % 64)).any()):
+        if codes.shape[1] != words or (bits % 64 and int(codes[:, -1].max()) >> bits % 64):
             raise ValueError(
                 f"{name} {list(codes.shape)} are not packed codes of bits={bits}: expected {words} words with the "
                 "bits above the code length 0; make them with shc.hamming.pack"

@@ -26,6 +26,8 @@ from shc.ranking import (
     precision_within,
 )
 
+BLOCK = 2**21  # entries of a histogram that are scored at a time: some hundred megabytes
+
 __all__ = [
     "ap_bounds",
     "bootstrap_interval",
@@ -38,6 +40,7 @@ __all__ = [
     "expected_precision",
     "expected_recall",
     "expected_weighted_ap",
+    "from_histogram",
     "level_histogram",
     "pr_curve",
     "precision_within",
@@ -59,6 +62,8 @@ def evaluate(
     orders: bool = False,
     bits: int | None = None,
     threads: int | None = None,
+    engine: str = "numba",
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Score a Hamming ranking of the database for every query and average: a dict from metric name to value.
 
@@ -72,7 +77,8 @@ def evaluate(
     per_query=True   "per_query": the same names to float64 [Q], for `bootstrap_interval`
     and              queries, database, queries_without_relevant (their AP is 0 and counts), bits, convention
 
-    A k above the size of the database is cut to it. Raises ValueError, naming the value, for arguments that do not fit.
+    A k above the size of the database is cut to it. `engine`, `threads` and `progress` as in `level_histogram`: they
+    change no number. Raises ValueError, naming the value, for arguments that do not fit.
 
     >>> scores = evaluate([[1, 1], [-1, -1]], [[1, 1], [1, -1], [-1, -1]], [0, 1], [0, 1, 1], k=1)
     >>> scores["mAP@ALL"], scores["P@1"], scores["R@1"]
@@ -84,44 +90,81 @@ def evaluate(
     ranking.check_radius(radius)
     ks, graded = _several(k), _several(graded_k)
     table = None if hierarchy is None else hierarchy.shared_levels()
+    height = None if hierarchy is None else hierarchy.height
     retrieval = prepare(query_codes, database_codes, query_labels, database_labels, table, bits)
-    histogram = count(retrieval, threads=threads)  # [Q, L, K+1]
-    sets = np.ndim(query_labels) == 2
-    height = 1 if hierarchy is None else hierarchy.height  # the level of relevant items
-    total = histogram.sum(1)  # [Q, K+1]
-    relevant = histogram[:, height:].sum(1)
-    ball = total[:, : radius + 1].sum(1)
-
-    values: dict[str, np.ndarray] = {"mAP@ALL": expected_ap(total, relevant)}
-    for at in ks:
-        values[f"mAP@{at}"] = expected_ap(total, relevant, at, convention)
-    for at in ks:
-        values[f"P@{at}"] = expected_precision(total, relevant, at)
-        values[f"R@{at}"] = expected_recall(total, relevant, at)
-    values[f"P@H<={radius}"] = precision_within(total, relevant, radius)
-    values[f"empty@H<={radius}"] = (ball == 0).astype(np.float64)
-    if height > 1:
-        values["super_mAP@ALL"] = expected_ap(total, histogram[:, height - 1 :].sum(1))
-    if sets:
-        values["wmAP@ALL"] = expected_weighted_ap(histogram)
-        values |= {f"ACG@{at}": expected_acg(histogram, at) for at in ks}
-    if sets or hierarchy is not None:
-        values |= {f"nDCG@{at}": expected_ndcg(histogram, at) for at in graded}
-    if hierarchy is not None:
-        values |= {f"HP@{at}": expected_hp(histogram, at) for at in graded}
-        values |= {f"mAHP@{at}": expected_ahp(histogram, at) for at in graded}
+    histogram = count(retrieval, engine, threads, progress)  # [Q, L, K+1]
+    values = from_histogram(
+        histogram, height=height, sets=np.ndim(query_labels) == 2, k=ks, graded_k=graded, radius=radius,
+        convention=convention,
+    )  # fmt: skip
+    relevant = histogram[:, height or 1 :].sum(1)
     if orders:
-        values |= _tie_orders(retrieval, total, relevant, height, ks, convention, threads)
+        values |= _tie_orders(retrieval, histogram.sum(1), relevant, height or 1, ks, convention, threads)
 
     result: dict[str, Any] = {name: float(value.mean()) for name, value in values.items()}
     result |= {
-        "queries": len(total),
+        "queries": len(histogram),
         "database": len(retrieval.database),
         "queries_without_relevant": int((relevant.sum(1) == 0).sum()),
         "bits": retrieval.bits,
         "convention": convention,
     }
     return result | {"per_query": values} if per_query else result
+
+
+def from_histogram(
+    histogram: np.ndarray,
+    *,
+    height: int | None = None,
+    sets: bool = False,
+    k: int | Sequence[int] = (100, 1000),
+    graded_k: int | Sequence[int] = (100, 250),
+    radius: int = 2,
+    convention: str = "tie-aware",
+) -> dict[str, np.ndarray]:
+    """The metrics of `evaluate` from a level histogram int64 [Q, L, K+1]: a dict from name to float64 [Q].
+
+    With a hierarchy give its `height`, the level of equal classes; `sets` says that levels count shared labels. Level
+    histograms of parts of a database add up to that of the whole, which is how machines share an evaluation.
+
+    >>> from_histogram(np.array([[[0, 1, 0], [1, 1, 0]]]), k=1)["P@1"]
+    array([1.])
+    """
+    ranking.check_convention(convention)
+    ranking.check_radius(radius)
+    ks, graded = _several(k), _several(graded_k)
+    level = height or 1  # of relevant items
+
+    def block(histogram: np.ndarray) -> dict[str, np.ndarray]:
+        total = histogram.sum(1)  # [q, K+1]
+        relevant = histogram[:, level:].sum(1)
+        ball, held = total[:, : radius + 1].sum(1), total.any(0)  # distances at which nothing stands take no part
+        reach = np.cumsum(total, axis=1).min(0)  # the fewest items of a query within each distance
+        values = {"mAP@ALL": expected_ap(total[:, held], relevant[:, held])}
+        top = {at: _nearest(histogram, reach, at) for at in {*ks, *graded}}
+        counts = {at: (top[at].sum(1), top[at][:, level:].sum(1)) for at in ks}
+        values |= {f"mAP@{at}": expected_ap(*counts[at], at, convention) for at in ks}
+        for at in ks:
+            values[f"P@{at}"] = expected_precision(*counts[at], at)
+            values[f"R@{at}"] = expected_recall(*counts[at], at)
+        values[f"P@H<={radius}"] = precision_within(total, relevant, radius)
+        values[f"empty@H<={radius}"] = (ball == 0).astype(np.float64)
+        if level > 1:
+            values["super_mAP@ALL"] = expected_ap(total[:, held], histogram[:, level - 1 :, held].sum(1))
+        if sets:
+            values["wmAP@ALL"] = expected_weighted_ap(histogram[:, :, held])
+            values |= {f"ACG@{at}": expected_acg(top[at], at) for at in ks}
+        if sets or height:
+            values |= {f"nDCG@{at}": expected_ndcg(top[at], at) for at in graded}
+        if height:
+            values |= {f"HP@{at}": expected_hp(top[at], at) for at in graded}
+            values |= {f"mAHP@{at}": expected_ahp(top[at], at) for at in graded}
+        return values
+
+    widest = max(histogram[0].size, min(max(graded, default=1), int(histogram[0].sum())), 1)
+    rows = max(BLOCK // widest, 1)
+    blocks = [block(histogram[start : start + rows]) for start in range(0, len(histogram), rows)]
+    return {name: np.concatenate([values[name] for values in blocks]) for name in blocks[0]}
 
 
 def pr_curve(
@@ -193,6 +236,12 @@ def level_histogram(*args: Any, **kwargs: Any) -> np.ndarray:
     from shc import histograms
 
     return histograms.level_histogram(*args, **kwargs)
+
+
+def _nearest(histogram: np.ndarray, reach: np.ndarray, k: int) -> np.ndarray:
+    """The histogram [q, L, D] with all distances beyond every query's first k items as one: @k they are equal."""
+    stop = int(np.searchsorted(reach, k)) + 1
+    return np.concatenate([histogram[:, :, :stop], histogram[:, :, stop:].sum(2, keepdims=True)], axis=2)
 
 
 def _tie_orders(

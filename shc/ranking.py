@@ -19,11 +19,11 @@ from numpy.typing import ArrayLike
 from shc.tie_groups import (
     ap_at_cut,
     discounted,
-    hp_curve,
     precisions_first,
     precisions_last,
     precisions_random,
     ratio,
+    summed_to_each_rank,
     top_mass,
     weighted_precisions,
 )
@@ -151,7 +151,7 @@ def expected_hp(histogram: ArrayLike, k: int, similarity: ArrayLike | None = Non
     """
     histogram, similarity, batch = _levels(histogram, similarity, _level_similarity)
     k = check_k(k, histogram.sum(1))
-    return _share(np.array([hp_curve(counts, similarity, np.array([k]))[0] for counts in histogram]), batch)
+    return _share(ratio(*(top_mass(sizes, mass, k) for sizes, mass in _found_and_best(histogram, similarity))), batch)
 
 
 def expected_ahp(histogram: ArrayLike, k: int, similarity: ArrayLike | None = None) -> Any:
@@ -165,9 +165,8 @@ def expected_ahp(histogram: ArrayLike, k: int, similarity: ArrayLike | None = No
     """
     histogram, similarity, batch = _levels(histogram, similarity, _level_similarity)
     k = check_k(k, histogram.sum(1))
-    ranks = np.arange(1, k + 1)
-    curves = (hp_curve(counts, similarity, ranks) for counts in histogram)
-    return _share(np.array([(hp.sum() - (hp[0] + hp[-1]) / 2) / k for hp in curves]), batch)
+    hp = ratio(*(summed_to_each_rank(sizes, mass, k) for sizes, mass in _found_and_best(histogram, similarity)))
+    return _share((hp.sum(1) - (hp[:, 0] + hp[:, -1]) / 2) / k, batch)
 
 
 def expected_acg(histogram: ArrayLike, k: int) -> Any:
@@ -213,6 +212,15 @@ def _share(values: np.ndarray, batch: tuple[int, ...]) -> Any:
 
 def _shaped(values: np.ndarray, batch: tuple[int, ...]) -> Any:
     return values.reshape(batch) if batch else float(values[0])
+
+
+def _found_and_best(
+    histogram: np.ndarray, similarity: np.ndarray
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Group sizes and summed similarity [B, …]: by distance, and as the best possible ranking orders them."""
+    order = np.argsort(-similarity)
+    best = histogram.sum(2)[:, order]
+    return (histogram.sum(1), np.einsum("bld,l->bd", histogram, similarity)), (best, best * similarity[order])
 
 
 def _level_similarity(levels: np.ndarray) -> np.ndarray:

@@ -15,12 +15,15 @@ def harmonic(start: np.ndarray, count: np.ndarray) -> np.ndarray:
     from scipy.special import digamma
 
     start, count = np.broadcast_arrays(np.asarray(start, np.float64), np.asarray(count, np.float64))
-    near = digamma(start + count + 1) - digamma(start + 1)
-    low, high = np.maximum(start, 50) + 0.5, np.maximum(start, 50) + count + 0.5
+    out = np.zeros(start.shape)
+    near, far = (count > 0) & (start < 50), (count > 0) & (start >= 50)  # most groups are empty or beyond the cut
+    x, n = start[near], count[near]
+    out[near] = digamma(x + n + 1) - digamma(x + 1)
+    low, n = start[far] + 0.5, count[far]
     # ψ(x + 1/2) = log x + 1/(24x²) − 7/(960x⁴) + …: beyond x = 50 the next term is below 2e-16.
     tail = lambda x: 1 / (24 * x**2) - 7 / (960 * x**4) + 31 / (8064 * x**6)
-    far = np.log1p(count / low) + tail(high) - tail(low)
-    return np.where(start < 50, near, far)
+    out[far] = np.log1p(n / low) + tail(low + n) - tail(low)
+    return out
 
 
 def ramp(start: Any, count: Any, first: Any, step: Any) -> np.ndarray:
@@ -82,17 +85,13 @@ def discounted(sizes: np.ndarray, mass: np.ndarray, discounts: np.ndarray) -> np
     return (ratio(mass, sizes) * (discounts[edges] - discounts[start])).sum(-1)
 
 
-def hp_curve(counts: np.ndarray, similarity: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-    """Expected HP at the given ranks for one ranking's counts [L, D]: both sums are piecewise linear in the rank."""
-
-    def summed(sizes: np.ndarray, mass: np.ndarray) -> np.ndarray:
-        held = sizes > 0
-        knots = np.concatenate([[0], np.cumsum(sizes[held])])
-        return np.interp(ranks, knots, np.concatenate([[0], np.cumsum(mass[held])]))
-
-    order = np.argsort(-similarity)
-    sizes = counts.sum(1)[order]
-    return ratio(summed(counts.sum(0), similarity @ counts), summed(sizes, sizes * similarity[order]))
+def summed_to_each_rank(sizes: np.ndarray, mass: np.ndarray, k: int) -> np.ndarray:
+    """[B, k]: expected sum of `mass` [B, D] over the first 1, 2, … k items of groups of the given sizes [B, D]."""
+    inside = taken(sizes, k)
+    rest = k - inside.sum(-1, keepdims=True)  # ranks after the last item of a short ranking
+    means = np.concatenate([ratio(mass, sizes), np.zeros_like(rest)], axis=1)
+    counts = np.concatenate([inside, rest], axis=1).astype(np.int64)
+    return np.cumsum(np.repeat(means.ravel(), counts.ravel()).reshape(-1, k), axis=1)
 
 
 def ap_at_cut(

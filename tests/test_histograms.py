@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shc import hamming, histograms
+from shc import hamming, histogram_engines, histograms
 from shc.hierarchy import Hierarchy
 from shc.histograms import level_histogram, ordered_precisions, prepare
 
@@ -35,14 +35,59 @@ def test_examples():
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 7, 63, 64, 65, 130]), st.integers(1, 9), st.integers(1, 60))
-def test_both_engines_count_every_pair(seed, bits, queries, database):
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([1, 7, 63, 64, 65, 130, 256, 300, 1024]),
+    st.integers(1, 9),
+    st.integers(1, 60),
+)
+def test_all_engines_count_every_pair(seed, bits, queries, database):
     sides = draw(seed, queries, database, bits)
     levels = TREE.shared_levels()
     expected = obvious(*sides, levels)
     for engine in histograms.ENGINES:
         np.testing.assert_array_equal(level_histogram(*sides, levels, engine=engine), expected)
     assert expected.sum() == queries * database
+
+
+@pytest.mark.parametrize("engine", histograms.ENGINES)
+@pytest.mark.parametrize("bits", [16, 64, 200])
+def test_chunks_and_blocks_of_any_size(monkeypatch, engine, bits):
+    sides, levels = draw(7, queries=9, database=101, bits=bits), TREE.shared_levels()
+    expected = obvious(*sides, levels)
+    for chunk, cache, pairs in ((1, 1, 64), (10, 24, 64), (40, 100, 640), (101, 2000, 64 * 30)):
+        monkeypatch.setattr(histograms, "CHUNK", chunk)
+        monkeypatch.setattr(histogram_engines, "CACHE", cache)
+        monkeypatch.setattr(histogram_engines, "PAIRS", pairs)
+        np.testing.assert_array_equal(level_histogram(*sides, levels, engine=engine), expected)
+
+
+def test_bfloat16_products_are_exact_where_they_are_used():
+    sides = draw(8, queries=30, database=300, bits=256)
+    sides[1][:30] = sides[0]  # distance 0: the largest product
+    sides[1][30:60] = -sides[0]
+    products = torch.from_numpy(sides[0]).bfloat16() @ torch.from_numpy(sides[1]).bfloat16().T
+    np.testing.assert_array_equal((256 - products.int()) // 2, hamming.distance(*sides[:2]))
+
+
+def test_a_memory_mapped_database_is_read_where_it_is(tmp_path):
+    query, database, query_labels, database_labels = draw(9, database=5000, bits=64)
+    np.save(tmp_path / "codes.npy", hamming.pack(database))
+    mapped = np.load(tmp_path / "codes.npy", mmap_mode="r")
+    expected = level_histogram(query, database, query_labels, database_labels)
+    counted = level_histogram(hamming.pack(query), mapped, query_labels, database_labels, bits=64)
+    np.testing.assert_array_equal(counted, expected)
+    prepared = prepare(hamming.pack(query), mapped, query_labels, database_labels, bits=64)
+    assert np.shares_memory(prepared.database, mapped)
+
+
+def test_the_bar_counts_every_pair(capsys, monkeypatch):
+    monkeypatch.setattr(histograms, "BAR_AFTER", 0)
+    for engine in histograms.ENGINES:
+        level_histogram(*draw(10), engine=engine, progress=True)
+        assert "240/240" in capsys.readouterr().err
+        level_histogram(*draw(10), engine=engine)
+        assert capsys.readouterr().err == ""
 
 
 @settings(deadline=None, max_examples=20)
@@ -151,7 +196,9 @@ SETS = np.array([[0, 1, 1], [1, 0, 0]])
         ),
         ({"query_codes": np.array([[1]], np.uint64), "bits": 0}, "bits=0.*at least 1"),
         ({"threads": -1}, "threads=-1.*one per processor"),
-        ({"engine": "gpu"}, "engine='gpu'.*numba, numpy"),
+        ({"engine": "numba:cuda"}, "engine='numba:cuda'"),
+        ({"engine": "torch:nowhere"}, "device='nowhere' is not usable"),
+        ({"engine": "gpu"}, "engine='gpu'.*numba, numpy, torch"),
     ],
 )
 def test_errors_name_the_value(change, told):

@@ -113,6 +113,26 @@ def test_torch_equals_numpy():
     assert evaluate(torch.from_numpy(sides[0]).float(), *sides[1:], hierarchy=TREE) == expected
 
 
+def test_engines_blocks_and_parts_of_the_database_change_no_number(monkeypatch):
+    query, database, query_labels, database_labels = draw(11)
+    expected = evaluate(query, database, query_labels, database_labels, hierarchy=TREE, per_query=True)["per_query"]
+    parts = [np.arange(len(database)) % 3 == part for part in range(3)]
+    summed = sum(
+        metrics.level_histogram(query, database[part], query_labels, database_labels[part], TREE.shared_levels())
+        for part in parts
+    )
+    monkeypatch.setattr(metrics, "BLOCK", 1)  # one query at a time
+    again = metrics.from_histogram(summed, height=TREE.height)
+    engines = [
+        evaluate(query, database, query_labels, database_labels, hierarchy=TREE, per_query=True, engine=engine)
+        for engine in ("numpy", "torch:cpu")
+    ]
+    for found in (again, *(result["per_query"] for result in engines)):
+        assert found.keys() == expected.keys()
+        for name, values in expected.items():
+            np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
 def test_names_and_counts():
     sides = draw(2)
     flat = evaluate(*sides)

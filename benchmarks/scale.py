@@ -1,0 +1,134 @@
+"""What evaluation, search and encoding cost as the database grows: the unit costs that docs/scale.md calculates with.
+
+    python benchmarks/scale.py                        # up to 1e8 codes: about 15 minutes, 1 GB of memory and of disk
+    python benchmarks/scale.py --largest 1e6 --record ""     # a try
+
+Codes are random words in a file, which is memory-mapped: counting and searching cost the same for any codes, and
+nothing here says how good a ranking is. Every figure is the median of several repetitions; memory is what the process
+held at most while it worked, beyond what it held before.
+"""
+
+import argparse
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from shc import models, runs
+from shc.histograms import level_histogram
+from shc.search import HammingIndex
+from shc.training import predict
+
+BITS, CLASSES, QUERIES, K = 64, 100, 100, 100
+SIZES = [10**5, 10**6, 10**7, 10**8]
+SEARCHED = 10**7  # largest index in memory that is timed; beyond, the cost per item stays what it is
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--largest", type=float, default=SIZES[-1], help="largest database")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="of the encoder")
+    parser.add_argument("--record", default="benchmarks/scale.json", help="where to write; '' for nowhere")
+    options = parser.parse_args()
+    rng = np.random.default_rng(0)
+    query = rng.integers(0, 2**63, (QUERIES, 1), dtype=np.uint64)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for size in (size for size in SIZES if size <= options.largest):
+            words = write_codes(Path(folder) / "codes.npy", size, rng)
+            rows.append(measure(query, words, rng, options))
+            print(json.dumps(rows[-1]), flush=True)
+    record = dict(
+        date=runs.today(), versions=runs.library_versions(), processor=processor(), seed=0, threads=options.threads,
+        repeats=options.repeats, bits=BITS, classes=CLASSES, queries=QUERIES, k=K, rows=rows,
+        encode=encoding(options),
+    )  # fmt: skip
+    print(json.dumps(record["encode"]))
+    if options.record:
+        Path(options.record).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def write_codes(file: Path, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A memory-mapped file of random words uint64 [size, 1]."""
+    words = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint64, shape=(size, 1))
+    for start in range(0, size, 10**6):
+        words[start : start + 10**6] = rng.integers(0, 2**63, (min(10**6, size - start), 1), dtype=np.uint64)
+    words.flush()
+    del words
+    return np.load(file, mmap_mode="r")
+
+
+def measure(
+    query: np.ndarray, words: np.ndarray, rng: np.random.Generator, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Seconds and memory of counting and of searching for all queries."""
+    labels = rng.integers(0, CLASSES, len(query)), rng.integers(0, CLASSES, len(words), dtype=np.int64)
+    counting = timed(
+        lambda: level_histogram(query, words, *labels, bits=BITS, threads=options.threads), options.repeats
+    )
+    row: dict[str, Any] = dict(database=len(words), count=counting)
+    if len(words) <= SEARCHED:
+        index = HammingIndex.open("memory:", bits=BITS)
+        row["build"] = timed(lambda: index.add(words), 1)
+        row["search"] = timed(lambda: index.search(query, k=K), options.repeats)
+    return row
+
+
+def encoding(options: argparse.Namespace) -> dict[str, Any]:
+    """Images per second of the default network, 32 pixels."""
+    net = models.Hasher(models.backbone("cnn"), BITS)
+    images = torch.randint(0, 256, (5_000, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    found = timed(lambda: predict(net, images, device=options.device, threads=options.threads), options.repeats)
+    return dict(net="cnn", size=32, device=options.device, images_per_second=round(len(images) / found["seconds"]))
+
+
+def timed(run: Callable[[], Any], repeats: int) -> dict[str, float]:
+    """Median seconds of a call after a first one, and the most memory it took, in megabytes.
+
+    The first call compiles; a call that is timed once (building an index) has none before it.
+    """
+    if repeats > 1:
+        run()
+    process, most, done = psutil.Process(), 0, threading.Event()
+    before = process.memory_info().rss - process.memory_info().shared
+
+    def watch() -> None:
+        nonlocal most
+        while not done.wait(0.005):
+            memory = process.memory_info()
+            most = max(most, memory.rss - memory.shared)  # pages of the mapped file are not the process's own
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    seconds = []
+    try:
+        for _ in range(repeats):
+            started = time.perf_counter()
+            run()
+            seconds.append(time.perf_counter() - started)
+    finally:
+        done.set()
+        watcher.join()
+    return dict(seconds=round(float(np.median(seconds)), 4), megabytes=round(max(most - before, 0) / 1e6, 1))
+
+
+def processor() -> str:
+    """Name of the processor."""
+    import platform
+
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    main()
