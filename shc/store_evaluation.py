@@ -1,0 +1,201 @@
+"""Retrieval metrics between two stores of codes (`shc.shards`), shard by shard: neither is ever in memory as a whole.
+
+Level histograms are integers that add, so the sum over the database's shards is the histogram of the whole, whoever
+counted them in whatever order; every metric follows from it. Queries are taken in blocks that bound the memory.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shc import metrics, ranking
+from shc.histograms import level_histogram
+from shc.runs import RunError, atomic_write, today
+from shc.shard_jobs import progress, run_jobs, workers
+from shc.shards import EncodedStore
+
+BLOCK_BYTES = 2**26  # of one histogram; three of them are held at a time
+
+
+def evaluate_stores(
+    query: str | Path,
+    database: str | Path,
+    *,
+    k: Sequence[int] = (100, 1000),
+    graded_k: Sequence[int] = (100, 250),
+    radius: int = 2,
+    convention: str = "tie-aware",
+    skip_unlabelled: bool = False,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+) -> dict[str, Any]:
+    """The metrics of `shc.metrics.evaluate` for all codes of one store as queries to another, with the same names.
+
+    Relevance is the class and, where the data set has one, its tree. Images of unknown class are an error, unless
+    `skip_unlabelled` leaves them out on both sides: they can be neither right nor wrong. Raises RunError for stores
+    that do not fit together or are not complete, ValueError for other arguments that do not fit.
+    """
+    ranking.check_convention(convention)
+    ranking.check_radius(radius)
+    pair = EncodedStore(query), EncodedStore(database)
+    check_pair(*pair, skip_unlabelled)
+    tree = pair[0].hierarchy
+    options: dict[str, Any] = dict(
+        hierarchy_height=1 if tree is None else tree.height, k=tuple(k), graded_k=tuple(graded_k), radius=radius,
+        convention=convention,
+    )  # fmt: skip
+    found: dict[int, dict[str, np.ndarray]] = {}
+    without, size, queries = 0, 0, 0
+    for number, histogram in histograms(*pair, jobs=jobs, scheduler=scheduler):
+        if len(histogram):
+            found[number] = from_histogram(histogram, **options)
+            without += int((histogram[:, options["hierarchy_height"] :].sum((1, 2)) == 0).sum())
+            size, queries = int(histogram[0].sum()), queries + len(histogram)
+    if not queries or not size:
+        raise RunError(f"{query if not queries else database} holds no image of a known class; nothing can be scored")
+    values = [found[number] for number in sorted(found)]  # in this order always, as float additions depend on it
+    result: dict[str, Any] = {name: float(np.concatenate([v[name] for v in values]).mean()) for name in values[0]}
+    return result | {
+        "queries": queries,
+        "database": size,
+        "queries_without_relevant": without,
+        "bits": pair[0].bits,
+        "convention": convention,
+    }
+
+
+def histograms(
+    query: EncodedStore,
+    database: EncodedStore,
+    *,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    block: int | None = None,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Number and level histogram int64 [n, L, K+1], over the whole database, of every block of labelled queries.
+
+    `block` is the number of queries in a block, by default as many as 64 MB hold. Blocks come as they are ready.
+    """
+    depth = 2 if query.hierarchy is None else query.hierarchy.height + 1
+    block = block or max(1, BLOCK_BYTES // (8 * depth * (query.bits + 1)))
+    serial = scheduler is None and jobs in (None, 1)
+    shards, size = range(database.manifest.shards), min(query.manifest.shard, query.manifest.total)
+    group = 1 if serial else min(64, -(-len(shards) // (8 * workers(jobs, scheduler))))  # shards that a job adds up
+    parts = [tuple(shards[i : i + group]) for i in range(0, len(shards), group)]
+    where = str(database.folder.resolve()), database.manifest.key
+    threads = None if serial else 1
+
+    def todo() -> Iterator[tuple[Any, ...]]:
+        number = 0
+        for shard in (query.read(number, ids=False) for number in range(query.manifest.shards)):
+            for start in range(0, size, block):
+                codes, labels = shard.codes[start : start + block], shard.labels[start : start + block]
+                known = labels >= 0
+                yield from ((number, *where, codes[known], labels[known], part, threads) for part in parts)
+                number += 1
+
+    total = query.manifest.shards * -(-size // block) * len(parts)
+    sums: dict[int, np.ndarray] = {}
+    left: dict[int, int] = {}
+    with progress(total, 0, "part") as bar:
+        for number, histogram in run_jobs(count_shards, todo(), processes=jobs, scheduler=scheduler):
+            bar.update()
+            sums[number] = sums[number] + histogram if number in sums else histogram
+            left[number] = left.get(number, len(parts)) - 1
+            if not left[number]:
+                yield number, sums.pop(number)
+
+
+def count_shards(
+    number: int,
+    folder: str,
+    key: str,
+    codes: np.ndarray,
+    labels: np.ndarray,
+    shards: tuple[int, ...],
+    threads: int | None,
+) -> tuple[int, np.ndarray]:
+    """The job: `number` as given, and int64 [n, L, K+1] of packed query codes against some shards of a store."""
+    store, levels = _opened(folder, key)
+    total = np.zeros((len(codes), 2 if levels is None else int(levels.max()) + 1, store.bits + 1), dtype=np.int64)
+    for shard in (store.read(shard, ids=False) for shard in shards if len(codes)):
+        known = shard.labels >= 0
+        if known.any():
+            total += level_histogram(
+                codes, shard.codes[known], labels, shard.labels[known], levels, bits=store.bits, threads=threads
+            )
+    return number, total
+
+
+def write_scores(scores: Mapping[str, Any], file: str | Path, query: str | Path, database: str | Path) -> None:
+    """Write the metrics to a JSON file, with the hasher and what was asked and ranked."""
+    stores = {"query": EncodedStore(query).manifest, "database": EncodedStore(database).manifest}
+    about = {"hasher": stores["query"].hasher, **{f"{side}_source": m.source for side, m in stores.items()}}
+    text = json.dumps({**scores, **about, "date": today()}, indent=1)
+    atomic_write(Path(file), lambda f: f.write_text(text, encoding="utf-8"))
+
+
+def check_pair(query: EncodedStore, database: EncodedStore, skip_unlabelled: bool) -> None:
+    """Raise RunError unless both stores are complete, of one hasher, and labelled."""
+    for name, a, b in (
+        ("bits", query.bits, database.bits),
+        ("hasher", query.manifest.hasher, database.manifest.hasher),
+        ("class names", query.manifest.class_names, database.manifest.class_names),
+        ("class tree", query.manifest.paths, database.manifest.paths),
+    ):
+        if a != b:
+            values = f": {a} and {b}" if isinstance(a, int | str) else ""
+            raise RunError(
+                f"{query.folder} and {database.folder} have different {name}{values}; encode both by one run's hasher"
+            )
+    for store in (query, database):
+        store.check_complete()
+        if store.manifest.unlabelled and not skip_unlabelled:
+            raise RunError(
+                f"{store.folder} has {store.manifest.unlabelled:,} images of unknown class, neither right nor wrong; "
+                "put them into sub-folders called like their classes, or leave them out by --skip-unlabelled"
+            )
+
+
+@lru_cache(maxsize=2)
+def _opened(folder: str, key: str) -> tuple[EncodedStore, np.ndarray | None]:
+    """A store and the levels that its classes share, kept for a process's next job."""
+    if not Path(folder, "manifest.json").exists():
+        raise RunError(f"a worker does not see {folder}; start the workers where it is shared under the same path")
+    store = EncodedStore(folder)
+    if store.manifest.key != key:
+        raise RunError(f"{folder} was replaced meanwhile; repeat the command")
+    return store, None if store.hierarchy is None else store.hierarchy.shared_levels()
+
+
+def from_histogram(
+    histogram: np.ndarray,
+    *,
+    hierarchy_height: int = 1,
+    k: Sequence[int],
+    graded_k: Sequence[int],
+    radius: int,
+    convention: str,
+    sets: bool = False,
+) -> dict[str, np.ndarray]:
+    """Metrics by name, float64 [Q] each, of a level histogram int64 [Q, L, K+1]."""
+    # replaced by metrics.from_histogram
+    total, relevant = histogram.sum(1), histogram[:, hierarchy_height:].sum(1)
+    values = {"mAP@ALL": metrics.expected_ap(total, relevant)}
+    for at in k:
+        values[f"mAP@{at}"] = metrics.expected_ap(total, relevant, at, convention)
+        values[f"P@{at}"] = metrics.expected_precision(total, relevant, at)
+        values[f"R@{at}"] = metrics.expected_recall(total, relevant, at)
+    values[f"P@H<={radius}"] = metrics.precision_within(total, relevant, radius)
+    values[f"empty@H<={radius}"] = (total[:, : radius + 1].sum(1) == 0).astype(np.float64)
+    if hierarchy_height > 1:
+        values["super_mAP@ALL"] = metrics.expected_ap(total, histogram[:, hierarchy_height - 1 :].sum(1))
+        for at in graded_k:
+            values[f"nDCG@{at}"] = metrics.expected_ndcg(histogram, at)
+            values[f"HP@{at}"] = metrics.expected_hp(histogram, at)
+            values[f"mAHP@{at}"] = metrics.expected_ahp(histogram, at)
+    return values
