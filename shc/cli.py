@@ -55,7 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def add_train(commands: Any) -> None:
     """The arguments of `shc train`."""
     train = commands.add_parser("train", help="train one stage of a run, in one process or several")
-    train.add_argument("--run", required=True, metavar="FOLDER", help="run folder, e.g. runs/quickstart, or its name")
+    train.add_argument(
+        "--run", "--name", required=True, metavar="FOLDER",
+        help="run folder, e.g. runs/quickstart, or its name (after torchrun write --name: it takes --run for its own)",
+    )  # fmt: skip
     train.add_argument("--stage", required=True, choices=("classifier", "hasher"), help="the network to train")
     train.add_argument("--nproc", type=int, metavar="N", help="processes on this machine (leave out under torchrun)")
     train.add_argument("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="a parameter")

@@ -1,8 +1,8 @@
 """From images to packed codes in shards (`shc.shards`), by a run's hasher: resumable, in one process or on a cluster.
 
 A shard is one job. It is computed in batches that begin anew with each shard, by as many threads as the run's hasher
-was trained with, so that its codes do not depend on where and beside what it is made. A picture that cannot be decoded
-is named in its shard and in failed.csv, and the rest goes on.
+was trained with, so that processes of one kind of machine make the same bits, however many they are. A picture that
+cannot be decoded is named in its shard and in failed.csv, and the rest goes on.
 """
 
 import csv
@@ -19,8 +19,9 @@ from shc import hamming
 from shc.image_files import BrokenImage, folder_label, image_files, read_image
 from shc.parameters import ParameterError
 from shc.runs import Run, RunError, atomic_write
-from shc.shard_jobs import progress, run_jobs
-from shc.shards import FORMATS, EncodedStore, Manifest, Shard, require
+from shc.shard_files import FORMATS, require
+from shc.shard_jobs import check_processes, progress, run_jobs
+from shc.shards import EncodedStore, Manifest, Shard
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,13 +77,14 @@ def encode(
     if format not in FORMATS:
         raise ParameterError(f"--format {format!r} is unknown; choose {' or '.join(FORMATS)}")
     require(FORMATS[format], f"writing {format}")
+    check_processes(jobs)
     if scheduler is None or scheduler == "local":
         resolve_device(device)  # on a cluster the workers' devices count
     task, manifest, names = _plan(Path(run), Path(out), images, split, kind, shard, format, device)
     store = EncodedStore.start(out, manifest)
     if retry:
         for number in set(range(manifest.shards)) - set(store.missing()):
-            if store.read(number, ids=False).failed:
+            if store.failed_in(number):
                 store.remove(number)
     missing = store.missing()
     say(f"{out}: {manifest.total:,} images in {manifest.shards} shards, {manifest.shards - len(missing)} finished")

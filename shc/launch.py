@@ -6,6 +6,7 @@ that of one process to float rounding, except where a network looks at its batch
 and variance of a process's own slice, and its running averages are those of the first process.
 """
 
+import logging
 import os
 import pickle
 import sys
@@ -137,6 +138,7 @@ def _spawn(fn: Callable[..., Any], nproc: int, args: tuple[Any, ...]) -> Any:
     from torch import multiprocessing
     from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # its word on every process that it ends
     queue: Any = multiprocessing.get_context("spawn").SimpleQueue()
     with tempfile.TemporaryDirectory(prefix="shc-launch-") as folder:
         store = (Path(folder) / "rendezvous").as_uri()  # a file: no port that another could take in the meantime

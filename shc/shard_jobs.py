@@ -14,7 +14,7 @@ from typing import Any
 from shc import sweep_jobs
 from shc.parameters import ParameterError
 from shc.runs import RunError
-from shc.shards import require
+from shc.shard_files import require
 
 AHEAD = 2  # jobs that wait at each worker, so that none idles
 
@@ -35,11 +35,16 @@ def run_jobs(
     >>> list(run_jobs(divmod, [(7, 2), (9, 4)]))
     [(3, 1), (2, 1)]
     """
-    if processes is not None and processes < 1:
-        raise ParameterError(f"--jobs {processes}: give 1 or more")
+    check_processes(processes)
     if scheduler is None and processes in (None, 1):
         return (work(*job) for job in jobs)
     return _on_dask(work, iter(jobs), processes or os.cpu_count() or 1, scheduler)
+
+
+def check_processes(processes: int | None) -> None:
+    """Raise ParameterError for a number of processes below 1."""
+    if processes is not None and processes < 1:
+        raise ParameterError(f"--jobs {processes}: give 1 or more")
 
 
 def workers(processes: int | None, scheduler: str | None) -> int:
@@ -99,4 +104,4 @@ def progress(total: int, done: int, unit: str) -> Any:
     from tqdm import tqdm
 
     every = 0.1 if sys.stderr.isatty() else 30
-    return tqdm(total=total, initial=done, unit=unit, unit_scale=True, mininterval=every, dynamic_ncols=True)
+    return tqdm(total=total, initial=done, unit=unit, unit_scale=True, mininterval=every, delay=1, dynamic_ncols=True)

@@ -1,17 +1,15 @@
 """Packed codes on disk in shards: a folder with `manifest.json` and one Parquet file or Lance table per shard.
 
-A shard holds `id` (string), `label` (int32, a position in the manifest's class names, −1 unknown) and `code` (the bytes
-of the words of `shc.hamming.pack`, little-endian). It is wholly there or not, so that a store can be written by many
-processes and after any interruption. The reader takes one shard at a time: a store may be larger than memory.
+A shard (`shc.shard_files`) holds ids, labels (positions in the manifest's class names, −1 unknown) and packed codes. It
+is wholly there or not, so that a store can be written by many processes and after any interruption. The reader takes
+one shard at a time: a store may be larger than memory.
 """
 
 import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,18 +18,9 @@ import numpy as np
 
 from shc.hierarchy import Hierarchy
 from shc.runs import RunError, atomic_write, library_versions, read_json, today
+from shc.shard_files import as_words, read_shard, write_shard
 
-FORMATS = {"parquet": "pyarrow", "lance": "lancedb"}  # and the package that writes it
 VERSION = 1
-METADATA = b"shc"  # key in the schema of a shard
-
-
-def require(package: str, what: str) -> None:
-    """Raise RunError naming the extra `scale` if a package is not installed."""
-    from importlib.util import find_spec
-
-    if find_spec(package) is None:
-        raise RunError(f"{what} needs the extra `scale` ({package}): pip install 'semantic-hash-centers[scale]'")
 
 
 @dataclass(frozen=True)
@@ -105,6 +94,8 @@ class EncodedStore:
         Raises RunError naming both values if the folder was begun in another way.
         """
         folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise RunError(f"{folder} is a file; choose another --out")
         if (folder / "manifest.json").exists():
             store = cls(folder)
             _check_same(folder, store.manifest, manifest)
@@ -143,34 +134,27 @@ class EncodedStore:
 
     def write(self, number: int, shard: Shard) -> None:
         """Write a shard, in one piece."""
-        require(FORMATS[self.manifest.format], f"writing {self.manifest.format}")
-        table = _table(shard, self.manifest)
-        if self.manifest.format == "lance":
-            _write_lance(self.file(number), table)
-        else:
-            import pyarrow.parquet as pq
-
-            atomic_write(self.file(number), lambda f: pq.write_table(table, f))
+        about = {"key": self.manifest.key, "failed": shard.failed}
+        write_shard(self.file(number), shard.ids, shard.labels, shard.codes, about)
 
     def read(self, number: int, *, ids: bool = True) -> Shard:
         """Read a shard, without its ids if they are not wanted; RunError if it is missing, damaged or another's."""
-        file, names = self.file(number), [*(["id"] if ids else []), "label", "code"]
-        require(FORMATS[self.manifest.format], f"reading {self.manifest.format}")
+        table, failed = self._read(number, [*(["id"] if ids else []), "label", "code"])
+        codes = as_words(table["code"], -(-self.bits // 64))
+        return Shard(table["id"].to_pylist() if ids else [], table["label"].to_numpy().astype(np.int32), codes, failed)
+
+    def failed_in(self, number: int) -> dict[str, str]:
+        """Why images of one shard could not be read, by id; reads no rows."""
+        return self._read(number, [])[1]
+
+    def _read(self, number: int, names: list[str]) -> tuple[Any, dict[str, str]]:
+        file = self.file(number)
         if not file.exists():
             self.check_complete()
-        try:
-            table = _read_lance(file, names) if self.manifest.format == "lance" else _read_parquet(file, names)
-            about = json.loads(table.schema.metadata[METADATA])
-            key, failed = about["key"], about["failed"]
-            codes = _words(table["code"], -(-self.bits // 64))
-            labels = table["label"].to_numpy().astype(np.int32)
-            found = table["id"].to_pylist() if ids else []
-        except Exception as error:  # of Arrow, Lance, JSON: each has its own
-            why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise RunError(f"{file} is damaged ({why}); delete it and repeat `shc encode`") from error
-        if key != self.manifest.key:
+        table, about = read_shard(file, names)
+        if about.get("key") != self.manifest.key:
             raise RunError(f"{file} belongs to another store than {self.folder}/manifest.json; delete it and repeat")
-        return Shard(found, labels, codes, failed)
+        return table, about["failed"]
 
     def __iter__(self) -> Iterator[Shard]:
         return (self.read(number) for number in range(self.manifest.shards))
@@ -197,7 +181,7 @@ class EncodedStore:
 
     def failed(self) -> dict[str, str]:
         """Why images could not be read, by id."""
-        return {name: why for shard in self for name, why in shard.failed.items()}
+        return {name: why for number in range(self.manifest.shards) for name, why in self.failed_in(number).items()}
 
     def clean(self) -> None:
         """Delete what killed writers left; only when nothing writes any more."""
@@ -225,78 +209,3 @@ def _check_same(folder: Path, there: Manifest, wanted: Manifest) -> None:
 
 def _short(value: Any) -> str:
     return str(value) if not isinstance(value, list) else f"{len(value)} ({', '.join(map(str, value[:3]))}, …)"
-
-
-# ------------------------------------------------------------------------------------------ formats
-
-
-def _table(shard: Shard, manifest: Manifest) -> Any:
-    """The Arrow table of a shard. Lance takes codes as lists, on which LanceDB searches; Parquet as plain bytes."""
-    import pyarrow as pa
-
-    octets = np.ascontiguousarray(shard.codes.astype("<u8")).view(np.uint8)  # [n, 8·W]
-    width = 8 * -(-manifest.bits // 64)
-    if manifest.format == "lance":
-        code = pa.FixedSizeListArray.from_arrays(pa.array(octets.reshape(-1)), width)
-    else:
-        code = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(octets), [None, pa.py_buffer(octets)])
-    about = json.dumps({"key": manifest.key, "failed": shard.failed}, sort_keys=True, ensure_ascii=False)
-    columns = {"id": pa.array(shard.ids, pa.string()), "label": pa.array(shard.labels, pa.int32()), "code": code}
-    return pa.table(columns).replace_schema_metadata({METADATA: about.encode()})
-
-
-def _words(column: Any, words: int) -> np.ndarray:
-    """uint64 [n, words] of a column of bytes or of lists of bytes."""
-    import pyarrow as pa
-
-    if len(column) == 0:
-        return np.zeros((0, words), dtype=np.uint64)
-    array = column.combine_chunks()
-    if pa.types.is_fixed_size_list(array.type):
-        octets = array.flatten().to_numpy()
-    else:
-        start = array.offset * array.type.byte_width
-        octets = np.frombuffer(array.buffers()[1], np.uint8)[start : start + len(array) * array.type.byte_width]
-    return np.ascontiguousarray(octets).view("<u8").reshape(-1, words).astype(np.uint64)
-
-
-def _read_parquet(file: Path, names: Sequence[str]) -> Any:
-    import pyarrow.parquet as pq
-
-    return pq.ParquetFile(file).read(columns=list(names))
-
-
-def _read_lance(file: Path, names: Sequence[str]) -> Any:
-    """The table that a folder NAME.lance holds; lancedb calls it NAME."""
-    import lancedb
-
-    table = lancedb.connect(file.parent).open_table(file.stem).to_arrow()
-    return table.select(list(names))
-
-
-def _write_lance(file: Path, table: Any) -> None:
-    """Write a Lance table beside its place, then rename the folder into it."""
-    import lancedb
-
-    temporary = None
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{file.name}.", dir=file.parent))
-        lancedb.connect(temporary).create_table("codes", table)
-        for path, _, names in os.walk(temporary):
-            for target in (path, *(os.path.join(path, name) for name in names)):
-                handle = os.open(target, os.O_RDONLY)
-                try:
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
-        if not file.exists():  # else another process has been faster with the same
-            with suppress(FileExistsError):
-                os.rename(temporary / "codes.lance", file)
-    except Exception as error:  # lancedb reports a full disk as a RuntimeError
-        if isinstance(error, OSError) or "No space left" in str(error):
-            why = getattr(error, "strerror", None) or "the disk is full"
-            raise RunError(f"{file} could not be written ({why}); make room and repeat the same command") from error
-        raise
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)

@@ -15,7 +15,7 @@ import numpy as np
 from shc import metrics, ranking
 from shc.histograms import level_histogram
 from shc.runs import RunError, atomic_write, today
-from shc.shard_jobs import progress, run_jobs, workers
+from shc.shard_jobs import check_processes, progress, run_jobs, workers
 from shc.shards import EncodedStore
 
 BLOCK_BYTES = 2**26  # of one histogram; three of them are held at a time
@@ -48,6 +48,9 @@ def evaluate_stores(
         hierarchy_height=1 if tree is None else tree.height, k=tuple(k), graded_k=tuple(graded_k), radius=radius,
         convention=convention,
     )  # fmt: skip
+    check_processes(jobs)
+    depth = 2 if tree is None else tree.height + 1
+    from_histogram(np.ones((1, depth, pair[0].bits + 1), dtype=np.int64), **options)  # raises now for a bad k
     found: dict[int, dict[str, np.ndarray]] = {}
     without, size, queries = 0, 0, 0
     for number, histogram in histograms(*pair, jobs=jobs, scheduler=scheduler):

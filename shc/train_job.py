@@ -4,7 +4,6 @@ Parameters are those of notebooks 01 and 04, by their names there; a run that ex
 through the same steps (`shc.stages`), and only the first one writes and prints.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from shc.config import CENTER_KINDS, ClassifierConfig, Data, HasherConfig
 from shc.launch import launch, ranks
 from shc.parameters import Parameter, ParameterError, parse_settings
-from shc.runs import Checkpoint, Run, artifact_key
+from shc.runs import Checkpoint, Run, artifact_key, read_meta
 
 STAGES = {"classifier": ClassifierConfig, "hasher": HasherConfig}
 PREFIX = "hasher_"  # of the notebook's parameters that the classifier has too
@@ -87,9 +86,9 @@ def train_here(run: str, stage: str, data: Data | None, config: Any, kind: str) 
         records = stages.train_classifier(folder, images, config)
     else:
         records = stages.train_hasher(folder, images, config, kind)
-    begun, last, steps = time.perf_counter(), None, 0
+    file = folder.file(stage, "" if stage == "classifier" else stages.variant_of(kind))
+    made = file.stat().st_mtime_ns if file.exists() else None
     for record in records:
-        last, steps = record, steps + 1
         if place.first and record["val"] is not None:
             rest = (record["steps"] - record["step"]) / record["images_per_second"] * config.batch
             print(
@@ -100,11 +99,11 @@ def train_here(run: str, stage: str, data: Data | None, config: Any, kind: str) 
     place.wait()  # what the first one wrote is there for whatever comes next
     if not place.first:
         return None
-    file = folder.file(stage, "" if stage == "classifier" else stages.variant_of(kind))
-    best = stages.Run(run).load(stage, *([] if stage == "classifier" else [stages.variant_of(kind)])).meta["extra"]
-    together = f", {place.size} processes" if place.size > 1 else ""
-    seconds = f", {time.perf_counter() - begun:.0f} s" if last else ""
-    return f"{file}: best on val {best['best_val']:.4f}{together}{seconds}"
+    facts = read_meta(file)["extra"]
+    last = facts["history"][-1] if facts["history"] else {"seconds": 0.0}
+    together = f" in {last['processes']} processes" if "processes" in last else ""
+    again = "" if made != file.stat().st_mtime_ns else "; it was there already, made with these parameters"
+    return f"{file}: best on val {facts['best_val']:.4f}, {last['seconds']:.0f} s{together}{again}"
 
 
 class Onlooker(Run):
