@@ -45,7 +45,7 @@ def evaluate_stores(
     check_pair(*pair, skip_unlabelled)
     tree = pair[0].hierarchy
     options: dict[str, Any] = dict(
-        hierarchy_height=1 if tree is None else tree.height, k=tuple(k), graded_k=tuple(graded_k), radius=radius,
+        height=None if tree is None else tree.height, k=tuple(k), graded_k=tuple(graded_k), radius=radius,
         convention=convention,
     )  # fmt: skip
     check_processes(jobs)
@@ -56,7 +56,7 @@ def evaluate_stores(
     for number, histogram in histograms(*pair, jobs=jobs, scheduler=scheduler):
         if len(histogram):
             found[number] = from_histogram(histogram, **options)
-            without += int((histogram[:, options["hierarchy_height"] :].sum((1, 2)) == 0).sum())
+            without += int((histogram[:, options["height"] or 1 :].sum((1, 2)) == 0).sum())
             size, queries = int(histogram[0].sum()), queries + len(histogram)
     if not queries or not size:
         raise RunError(f"{query if not queries else database} holds no image of a known class; nothing can be scored")
@@ -175,30 +175,30 @@ def _opened(folder: str, key: str) -> tuple[EncodedStore, np.ndarray | None]:
     return store, None if store.hierarchy is None else store.hierarchy.shared_levels()
 
 
+# replaced by metrics.from_histogram, which takes the same arguments
 def from_histogram(
     histogram: np.ndarray,
     *,
-    hierarchy_height: int = 1,
+    height: int | None = None,
     k: Sequence[int],
     graded_k: Sequence[int],
     radius: int,
     convention: str,
-    sets: bool = False,
 ) -> dict[str, np.ndarray]:
     """Metrics by name, float64 [Q] each, of a level histogram int64 [Q, L, K+1]."""
-    # replaced by metrics.from_histogram
-    total, relevant = histogram.sum(1), histogram[:, hierarchy_height:].sum(1)
+    level = height or 1
+    total, relevant = histogram.sum(1), histogram[:, level:].sum(1)
     values = {"mAP@ALL": metrics.expected_ap(total, relevant)}
+    values |= {f"mAP@{at}": metrics.expected_ap(total, relevant, at, convention) for at in k}
     for at in k:
-        values[f"mAP@{at}"] = metrics.expected_ap(total, relevant, at, convention)
         values[f"P@{at}"] = metrics.expected_precision(total, relevant, at)
         values[f"R@{at}"] = metrics.expected_recall(total, relevant, at)
     values[f"P@H<={radius}"] = metrics.precision_within(total, relevant, radius)
     values[f"empty@H<={radius}"] = (total[:, : radius + 1].sum(1) == 0).astype(np.float64)
-    if hierarchy_height > 1:
-        values["super_mAP@ALL"] = metrics.expected_ap(total, histogram[:, hierarchy_height - 1 :].sum(1))
-        for at in graded_k:
-            values[f"nDCG@{at}"] = metrics.expected_ndcg(histogram, at)
-            values[f"HP@{at}"] = metrics.expected_hp(histogram, at)
-            values[f"mAHP@{at}"] = metrics.expected_ahp(histogram, at)
+    if level > 1:
+        values["super_mAP@ALL"] = metrics.expected_ap(total, histogram[:, level - 1 :].sum(1))
+    if height:
+        values |= {f"nDCG@{at}": metrics.expected_ndcg(histogram, at) for at in graded_k}
+        values |= {f"HP@{at}": metrics.expected_hp(histogram, at) for at in graded_k}
+        values |= {f"mAHP@{at}": metrics.expected_ahp(histogram, at) for at in graded_k}
     return values
