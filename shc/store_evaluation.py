@@ -54,12 +54,12 @@ def evaluate_stores(
     found: dict[int, dict[str, np.ndarray]] = {}
     without, size, queries = 0, 0, 0
     for number, histogram in histograms(*pair, jobs=jobs, scheduler=scheduler):
-        if len(histogram):
+        if len(histogram) and (size := int(histogram[0].sum())):
             found[number] = from_histogram(histogram, **options)
             without += int((histogram[:, options["height"] or 1 :].sum((1, 2)) == 0).sum())
-            size, queries = int(histogram[0].sum()), queries + len(histogram)
-    if not queries or not size:
-        raise RunError(f"{query if not queries else database} holds no image of a known class; nothing can be scored")
+            queries += len(histogram)
+    if not found:
+        raise RunError(f"{query} or {database} holds no image of a known class; nothing can be scored")
     values = [found[number] for number in sorted(found)]  # in this order always, as float additions depend on it
     result: dict[str, Any] = {name: float(np.concatenate([v[name] for v in values]).mean()) for name in values[0]}
     return result | {

@@ -301,8 +301,9 @@ def test_unknown_classes_are_an_error_or_left_out(tmp_path):
     expected = metrics.evaluate(query_codes[3:], codes[35:], query_labels[3:], labels[35:], hierarchy=tree, threads=1)
     assert found == pytest.approx(expected, abs=1e-12) and (found["queries"], found["database"]) == (37, 65)
     made(tmp_path / "none", 5, unknown=5)
-    with pytest.raises(RunError, match="none holds no image of a known class; nothing can be scored"):
-        evaluate_stores(tmp_path / "none", tmp_path / "d", skip_unlabelled=True)
+    for pair in (("none", "d"), ("d", "none")):
+        with pytest.raises(RunError, match="holds no image of a known class; nothing can be scored"):
+            evaluate_stores(*(tmp_path / name for name in pair), skip_unlabelled=True)
 
 
 def test_stores_that_do_not_fit_are_told_before_anything_is_counted(tmp_path, monkeypatch, capsys):
