@@ -352,19 +352,20 @@ def test_an_encoding_killed_at_any_moment_goes_on_to_the_same_bytes(run, folder,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
-    out, chance = tmp_path / "killed", random.Random(0)
-    for _ in range(int(os.environ.get("SHC_KILLS", 2))):
-        shutil.rmtree(out, ignore_errors=True) if len(list(out.glob("codes-*"))) == 31 else None
-        process = start(str(out))
-        wanted = len(list(out.glob("codes-*"))) + chance.randint(
-            0, 12
-        )  # where it is killed, so that all stages are met
-        end = time.monotonic() + 120
-        while len(list(out.glob("codes-*"))) < wanted and process.poll() is None and time.monotonic() < end:
+    out, chance, kills = tmp_path / "killed", random.Random(0), int(os.environ.get("SHC_KILLS", 2))
+    there = lambda: len(list(out.glob("codes-*")))
+    while kills:
+        if there() > 25:
+            shutil.rmtree(out)
+        process, wanted = start(str(out)), there() + chance.randint(0, 12)  # killed at all stages
+        while there() < wanted and process.poll() is None:
             time.sleep(0.002)
         time.sleep(chance.uniform(0, 0.01))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            kills -= 1
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode in (0, -signal.SIGKILL), errors
     finished = {file.name: file.stat().st_mtime_ns for file in out.glob("codes-*")}
     assert all((out / name).read_bytes() == kept[int(name[6:11])] for name in finished)
     process = start(str(out))
