@@ -86,7 +86,7 @@ def add_evaluate(commands: Any) -> None:
     """The arguments of `shc evaluate`."""
     evaluate = commands.add_parser("evaluate", help="every metric between two folders that `shc encode` made")
     evaluate.add_argument("--query", required=True, metavar="DIR", help="codes that ask")
-    evaluate.add_argument("--database", required=True, metavar="DIR", help="codes that are ranked")
+    evaluate.add_argument("--database", required=True, nargs="+", metavar="DIR", help="codes that are ranked")
     evaluate.add_argument("--k", type=int, nargs="+", default=[100, 1000], help="ranks (default: 100 1000)")
     evaluate.add_argument("--graded-k", type=int, nargs="+", default=[100, 250], help="of graded metrics (100 250)")
     evaluate.add_argument("--radius", type=int, default=2, help="of the ball, in bits (default: 2)")
@@ -172,7 +172,7 @@ def command_evaluate(options: argparse.Namespace) -> int:
     from shc.store_evaluation import evaluate_stores, write_scores
 
     scores = evaluate_stores(
-        options.query, options.database, k=options.k, graded_k=options.graded_k, radius=options.radius,
+        options.query, *options.database, k=options.k, graded_k=options.graded_k, radius=options.radius,
         convention=options.convention, skip_unlabelled=options.skip_unlabelled, jobs=options.jobs,
         scheduler=options.scheduler,
     )  # fmt: skip

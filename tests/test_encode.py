@@ -264,6 +264,12 @@ def test_two_workers_count_the_same_integers_as_one_process(tmp_path, cluster, t
         found = summed(query, database, **options)
         assert found.dtype == np.int64
         np.testing.assert_array_equal(found, whole)
+    halves = [made(tmp_path / f"d{half}", 100, tree=tree, seed=2 + half) for half in (0, 1)]
+    together = np.concatenate([half[1] for half in halves]), np.concatenate([half[2] for half in halves])
+    np.testing.assert_array_equal(
+        summed(query, halves[0][0], halves[1][0], scheduler=cluster),
+        level_histogram(query_codes, together[0], query_labels, together[1], levels, threads=1),
+    )
     expected = metrics.evaluate(
         query_codes, codes, query_labels, labels, hierarchy=query.hierarchy, k=(10, 50), graded_k=20, threads=1
     )
@@ -302,7 +308,7 @@ def test_unknown_classes_are_an_error_or_left_out(tmp_path):
     assert found == pytest.approx(expected, abs=1e-12) and (found["queries"], found["database"]) == (37, 65)
     made(tmp_path / "none", 5, unknown=5)
     for pair in (("none", "d"), ("d", "none")):
-        with pytest.raises(RunError, match="holds no image of a known class; nothing can be scored"):
+        with pytest.raises(RunError, match="queries or database hold no image of a known class; nothing can be scored"):
             evaluate_stores(*(tmp_path / name for name in pair), skip_unlabelled=True)
 
 
@@ -321,6 +327,8 @@ def test_stores_that_do_not_fit_are_told_before_anything_is_counted(tmp_path, mo
         arguments = ["evaluate", "--query", str(tmp_path / "q"), "--database", str(tmp_path / database)]
         assert cli.main(arguments) == 1
         assert told in capsys.readouterr().err
+    with pytest.raises(RunError, match="give one folder of codes or more as the database, each of them once"):
+        evaluate_stores(tmp_path / "q", tmp_path / "d", tmp_path / "d")
     for options, told in (({"k": (0,)}, "k=0"), ({"radius": -1}, "radius=-1"), ({"convention": "x"}, "convention='x'")):
         with pytest.raises(ValueError, match=told):
             evaluate_stores(tmp_path / "q", tmp_path / "q", **options)
