@@ -9,9 +9,9 @@ from types import ModuleType
 __version__ = "0.1.0"
 _MODULES = (
     "bounds", "centers", "charts", "claims", "config", "constructions", "controls", "datasets", "embedding",
-    "estimates", "frames", "frontier", "hamming", "hierarchy", "histograms", "live", "methods", "metrics", "models",
-    "parameters", "pictures", "pipeline", "plots", "ranking", "refresh", "report", "runs", "similarity", "stages",
-    "structure", "sweeps", "training", "widgets",
+    "encode", "estimates", "frames", "frontier", "hamming", "hierarchy", "histograms", "launch", "live", "methods",
+    "metrics", "models", "parameters", "pictures", "pipeline", "plots", "ranking", "refresh", "report", "runs",
+    "shards", "similarity", "stages", "store_evaluation", "structure", "sweeps", "training", "widgets",
 )  # fmt: skip
 
 

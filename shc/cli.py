@@ -1,9 +1,11 @@
-"""The command line: `shc run`, `shc sweep`, `shc report`, `shc refresh`, `shc datasets`, `shc methods`."""
+"""The command line: `shc run`, `train`, `encode`, `evaluate`, `sweep`, `report`, `refresh`, `datasets`, `methods`."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from shc import pipeline
 from shc.runs import Run, RunError
@@ -24,9 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sweep = commands.add_parser("sweep", help="run one notebook under many parameters, and gather one table")
     sweep.add_argument("file", metavar="FILE", help="sweep file, e.g. benchmarks/comparison.yaml")
     sweep.add_argument("--jobs", type=int, default=1, metavar="N", help="cells that run at the same time (default: 1)")
-    sweep.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster instead, e.g. tcp://host:8786")
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster instead, e.g. tcp://host:8786; `local`")
     sweep.add_argument("--list", action="store_true", help="list the cells and which are finished; run nothing")
     sweep.add_argument("--table", metavar="PATH", help="copy results.csv there when all cells are finished")
+    add_train(commands)
+    add_encode(commands)
+    add_evaluate(commands)
     for name, text in (
         ("report", "write a run's index.html again"),
         ("refresh", "put a run's outputs into the committed notebooks"),
@@ -49,6 +54,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, RunError, pipeline.NotebookError) as error:
         print(f"shc: {error}", file=sys.stderr)
         return 1
+
+
+def add_train(commands: Any) -> None:
+    """The arguments of `shc train`."""
+    train = commands.add_parser("train", help="train one stage of a run, in one process or several")
+    train.add_argument(
+        "--run", "--name", required=True, metavar="FOLDER",
+        help="run folder, e.g. runs/quickstart, or its name (after torchrun write --name: it takes --run for its own)",
+    )  # fmt: skip
+    train.add_argument("--stage", required=True, choices=("classifier", "hasher"), help="the network to train")
+    train.add_argument("--nproc", type=int, metavar="N", help="processes on this machine (leave out under torchrun)")
+    train.add_argument("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
+    train.add_argument("--centers", default="semantic", metavar="KIND", help="that the hasher is trained towards")
+    train.add_argument("--device", help="cpu, cuda or auto")
+
+
+def add_encode(commands: Any) -> None:
+    """The arguments of `shc encode`."""
+    encode = commands.add_parser("encode", help="turn images into packed codes in shards, resumable")
+    encode.add_argument("--run", required=True, metavar="FOLDER", help="run whose hasher encodes, e.g. runs/quickstart")
+    what = encode.add_mutually_exclusive_group(required=True)
+    what.add_argument("--images", metavar="FOLDER", help="every picture in it and its sub-folders")
+    what.add_argument("--split", metavar="NAME", help="a split of the run's data set, e.g. database")
+    encode.add_argument("--out", required=True, metavar="DIR", help="folder for the shards")
+    encode.add_argument("--shard", type=int, default=10_000, metavar="N", help="images per shard (default: 10000)")
+    encode.add_argument("--format", default="parquet", metavar="NAME", help="parquet (default) or lance")
+    encode.add_argument("--centers", default="semantic", metavar="KIND", help="that the hasher was trained towards")
+    encode.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+    encode.add_argument("--retry", action="store_true", help="try images again that could not be read")
+    add_cluster(encode)
+
+
+def add_evaluate(commands: Any) -> None:
+    """The arguments of `shc evaluate`."""
+    evaluate = commands.add_parser("evaluate", help="every metric between two folders that `shc encode` made")
+    evaluate.add_argument("--query", required=True, metavar="DIR", help="codes that ask")
+    evaluate.add_argument("--database", required=True, nargs="+", metavar="DIR", help="codes that are ranked")
+    evaluate.add_argument("--k", type=int, nargs="+", default=[100, 1000], help="ranks (default: 100 1000)")
+    evaluate.add_argument("--graded-k", type=int, nargs="+", default=[100, 250], help="of graded metrics (100 250)")
+    evaluate.add_argument("--radius", type=int, default=2, help="of the ball, in bits (default: 2)")
+    evaluate.add_argument("--convention", default="tie-aware", help="tie-aware (default) or topk")
+    evaluate.add_argument("--skip-unlabelled", action="store_true", help="leave out images of unknown class")
+    evaluate.add_argument("--out", metavar="FILE.json", help="write the numbers there too")
+    add_cluster(evaluate)
+
+
+def add_cluster(command: argparse.ArgumentParser) -> None:
+    """Where jobs run."""
+    command.add_argument("--jobs", type=int, metavar="N", help="processes on this machine (default: 1)")
+    command.add_argument(
+        "--scheduler", metavar="ADDRESS", help="a Dask cluster, e.g. tcp://host:8786; `local` makes one here"
+    )
 
 
 def command_run(options: argparse.Namespace) -> int:
@@ -85,6 +142,55 @@ def command_sweep(options: argparse.Namespace) -> int:
         say=partial(print, flush=True),
     )  # fmt: skip
     return 1 if failed else 0
+
+
+def command_train(options: argparse.Namespace) -> int:
+    """Train one stage of a run."""
+    from shc.train_job import train
+
+    told = train(
+        run_folder(options.run), options.stage, nproc=options.nproc, settings=options.settings, device=options.device,
+        kind=options.centers,
+    )  # fmt: skip
+    if told:
+        print(told)
+    return 0
+
+
+def command_encode(options: argparse.Namespace) -> int:
+    """Encode images into a store."""
+    from functools import partial
+
+    from shc.encode import encode
+
+    encode(
+        run_folder(options.run), options.out, images=options.images, split=options.split, kind=options.centers,
+        shard=options.shard, format=options.format, device=options.device, jobs=options.jobs,
+        scheduler=options.scheduler, retry=options.retry, say=partial(print, flush=True),
+    )  # fmt: skip
+    return 0
+
+
+def command_evaluate(options: argparse.Namespace) -> int:
+    """Print, and write, the metrics between two stores."""
+    from shc.store_evaluation import evaluate_stores, write_scores
+
+    scores = evaluate_stores(
+        options.query, *options.database, k=options.k, graded_k=options.graded_k, radius=options.radius,
+        convention=options.convention, skip_unlabelled=options.skip_unlabelled, jobs=options.jobs,
+        scheduler=options.scheduler,
+    )  # fmt: skip
+    for name, value in scores.items():
+        print(f"{name:<26}{value:.6f}" if isinstance(value, float) else f"{name:<26}{value}")
+    if options.out:
+        write_scores(scores, options.out, options.query, options.database)
+    return 0
+
+
+def run_folder(given: str) -> Path:
+    """A run's folder from its path, or from its name under runs/."""
+    path = Path(given)
+    return path if path.exists() or len(path.parts) != 1 else pipeline.run_path(given)
 
 
 def list_parameters() -> None:
@@ -135,6 +241,9 @@ def command_methods(options: argparse.Namespace) -> int:
 
 COMMANDS = {
     "run": command_run,
+    "train": command_train,
+    "encode": command_encode,
+    "evaluate": command_evaluate,
     "sweep": command_sweep,
     "report": command_report,
     "refresh": command_refresh,

@@ -206,7 +206,8 @@ class OnDask:
 
 @contextmanager
 def client(jobs: int, scheduler: str | None) -> Iterator[Any]:
-    """A Dask client of the scheduler at this address, or of a cluster of processes made for the occasion."""
+    """A Dask client of the scheduler at this address, or of a cluster made for the occasion (None, or "local")."""
+    scheduler = None if scheduler == "local" else scheduler
     try:
         from distributed import Client
     except ImportError as error:

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from shc import launch
+
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
 Record = dict[str, Any]  # step, epoch, loss, terms, lr, images_per_second, seconds, val (None between evaluations)
 
@@ -80,10 +82,20 @@ def to_float(images: Tensor) -> Tensor:
     return images.to(memory_format=torch.channels_last).float().div_(127.5).sub_(1)
 
 
-def augment(x: Tensor, shift: int, cutout: float, generator: torch.Generator) -> Tensor:
-    """Randomly flip, translate and erase a batch [N, 3, S, S] of floats; one draw per image from `generator` (CPU)."""
+def augment(
+    x: Tensor,
+    shift: int,
+    cutout: float,
+    generator: torch.Generator,
+    part: slice = slice(None),
+    of: int | None = None,
+) -> Tensor:
+    """Randomly flip, translate and erase a batch [N, 3, S, S] of floats; one draw per image from `generator` (CPU).
+
+    If x holds only a `part` of a batch `of` so many images, they get what they would get in the whole batch.
+    """
     n, _, size, _ = x.shape
-    draws = torch.rand(n, 6, generator=generator).to(x.device)
+    draws = torch.rand(of or n, 6, generator=generator)[part].to(x.device)
     sign = torch.where(draws[:, 0] < 0.5, -1.0, 1.0)
     pixels = torch.arange(size, device=x.device)
     dx, dy = ((draws[:, 1:3] * 2 - 1) * (shift * size / 32)).round().long().unbind(1)
@@ -139,7 +151,11 @@ def fit(
     Without `augmented`, `images` are features [N, D], taken as they are. `state` holds what else the loss remembers,
     kept in the checkpoint; `end_of_epoch(epoch)` is called before each validation.
 
-    Raises ValueError for an empty training set and FloatingPointError when the loss is no longer finite.
+    In a process group (`shc.launch`) each process computes its slice of every batch; orders, draws, loss and choice of
+    the epoch are the same in all, and the first one keeps the checkpoint. Batch norm sees the slices only.
+
+    Raises ValueError for an empty training set or a batch that the processes cannot share equally, and
+    FloatingPointError when the loss is no longer finite.
 
     >>> x, y = torch.zeros(8, 3, 8, 8, dtype=torch.uint8), torch.zeros(8, dtype=torch.int64)
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
@@ -152,6 +168,8 @@ def fit(
     device, batch = schedule.device, min(schedule.batch, len(images))
     steps_per_epoch = len(images) // batch
     total_steps = schedule.epochs * steps_per_epoch
+    ranks = launch.ranks()
+    part = ranks.part(batch)
     model.to(device)
     base = [p for n, p in model.named_parameters() if n.startswith("backbone.") and p.requires_grad]
     head = [p for n, p in model.named_parameters() if not n.startswith("backbone.") and p.requires_grad]
@@ -170,6 +188,9 @@ def fit(
         best = _under(tensors, "best.")
         _restore_optimizer(optimizer, _under(tensors, "optimizer."))
         yield from history
+    if ranks.agree(first_epoch, device) != first_epoch:
+        raise ValueError("the processes found different checkpoints; start them where they share the run folder")
+    spread = ranks.wrap(model)
     images, labels = images.to(device), labels.to(device)
     started = time.perf_counter()
 
@@ -184,12 +205,12 @@ def fit(
             model.train()
             index = order[i * batch : (i + 1) * batch].to(device)
             with cpu_threads(schedule.threads):
-                x = images[index]
+                x = images[index[part]]
                 if augmented:
-                    x = augment(to_float(x), schedule.shift, schedule.cutout, generator)
+                    x = augment(to_float(x), schedule.shift, schedule.cutout, generator, part, batch)
                 with torch.autocast(torch.device(device).type, torch.bfloat16, schedule.dtype == "bfloat16"):
-                    outputs = model(x)
-                total, terms = loss(outputs.float(), labels[index])
+                    outputs = spread(x)
+                total, terms = loss(ranks.gather(outputs.float()), labels[index])
                 optimizer.zero_grad(set_to_none=True)
                 total.backward()
                 optimizer.step()
@@ -202,12 +223,14 @@ def fit(
                     f"the loss became {value} at step {step + 1} (epoch {epoch + 1}); the last finished epoch is kept. "
                     f"Lower lr (now {schedule.lr}) or check the images for constant or broken content"
                 )
+            if last:
+                ranks.share_buffers(model)
             if last and end_of_epoch is not None:
                 end_of_epoch(epoch + 1)
             val = None
             rate = (i + 1) * batch / (time.perf_counter() - epoch_started)
             if last and evaluate and ((epoch + 1) % schedule.eval_every == 0 or epoch + 1 == schedule.epochs):
-                val = evaluate(model)
+                val = ranks.agree(evaluate(model), device)
                 if val > best_value:
                     best_value, best = val, {k: v.detach().clone() for k, v in model.state_dict().items()}
             record = dict(
@@ -215,8 +238,10 @@ def fit(
                 terms={name: term.item() for name, term in terms.items()}, lr=optimizer.param_groups[-1]["lr"],
                 images_per_second=rate, seconds=earlier_seconds + time.perf_counter() - started, val=val,
             )  # fmt: skip
+            if ranks.size > 1:
+                record["processes"] = ranks.size
             history.append(record)
-            if last and checkpoint is not None:
+            if last and checkpoint is not None and ranks.first:
                 tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
                 tensors |= {f"best.{k}": v for k, v in best.items()}
                 tensors |= {f"optimizer.{k}": v for k, v in _optimizer_tensors(optimizer).items()}
