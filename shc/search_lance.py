@@ -1,0 +1,261 @@
+"""The index that lasts: a LanceDB table in a local folder or in an object store, searched exactly.
+
+Every `add` and `delete` is one commit, so a writer that is killed leaves whole batches only. Bits and fingerprint stand
+in the metadata of the table's schema. No approximate index is made or used: a search reads all codes.
+Keys, region and endpoint of a store are the usual AWS_… environment variables.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import numpy as np
+
+from shc.search import TEXT, Ball, HammingIndex, Items, Neighbors, SearchError, ragged
+
+TABLE = "items"
+QUERIES = 256  # searched in one call
+CONNECT = 5  # seconds that a store has to answer the first question
+LIMITS = {"connect_timeout": "5s", "timeout": "60s", "client_max_retries": "2", "client_retry_timeout": "10"}
+COLUMNS = ["id", "label", "path"]
+
+
+class LanceIndex(HammingIndex):
+    """A LanceDB table; `place` is what follows the scheme of the URI."""
+
+    def __init__(self, uri: str, place: str, bits: int | None, fingerprint: str | None, options: dict[str, Any]) -> None:
+        super().__init__(uri, bits, fingerprint)
+        if options:
+            raise SearchError(f"{', '.join(options)}: a lance index is exact and takes no such options; leave them out")
+        try:
+            import lancedb
+        except ImportError as error:
+            raise SearchError(
+                f"index {uri} needs LanceDB, part of the extra `scale`: pip install 'semantic-hash-centers[scale]'; "
+                "memory: works without it"
+            ) from error
+        self.largest: tuple[int, int] | None = None  # version of the table, and the largest id in it
+        remote = uri.startswith("lance+s3:")
+        where, settings = _bucket(uri, place) if remote else (_folder(uri, place), {})
+        with self._told():
+            # an interval of 0: every call sees what other writers have added
+            self.database = lancedb.connect(where, storage_options=settings, read_consistency_interval=timedelta(0))
+            self.table = self._opened()
+
+    def count(self) -> int:
+        """The number of items."""
+        if self.table is None:
+            return 0
+        with self._told():
+            return self.table.count_rows()
+
+    def save(self) -> None:
+        """Merge the small pieces that many adds leave, which makes searching faster; the items are stored already."""
+        if self.table is not None:
+            with self._told():
+                self.table.optimize()
+
+    # -------------------------------------------------------------------------------------- items
+
+    def _opened(self) -> Any:
+        """The table, if there is one; what it says of itself must fit."""
+        if TABLE not in self._names():
+            return None
+        try:
+            table = self.database.open_table(TABLE)
+        except (ValueError, FileNotFoundError) as error:
+            if "not found" in str(error):  # its first writer was killed before there was anything to see
+                return None
+            raise
+        told = table.schema.metadata or {}
+        if b"shc.bits" not in told or not set(_schema(8, None).names) <= set(table.schema.names):
+            raise SearchError(f"{self.uri} holds a table {TABLE!r} that is no index of ours; choose another place")
+        self._agree(int(told[b"shc.bits"]), told[b"shc.fingerprint"].decode() or None)
+        return table
+
+    def _names(self) -> list[str]:
+        return list(self.database.list_tables().tables)
+
+    def _last_id(self) -> int:
+        if self.table is None:
+            return -1
+        with self._told():
+            version = self.table.version
+            if self.largest is None or self.largest[0] != version:
+                batches = self.table.search().select(["id"]).to_batches()
+                self.largest = version, max((b["id"].to_numpy().max(initial=-1) for b in batches), default=-1)
+        return int(self.largest[1])
+
+    def _find(self, ids: np.ndarray) -> Items:
+        found = [_items(None, 0)]
+        if self.table is not None and len(ids):
+            span = f"id >= {ids.min()} AND id <= {ids.max()}"
+            with self._told():
+                for batch in self.table.search().where(span).select([*COLUMNS, "code"]).to_batches():
+                    rows = np.isin(batch["id"].to_numpy(), ids)
+                    if rows.any():
+                        found.append(_items(batch.filter(_mask(rows)), -1))
+        if len(found) == 1:
+            return found[0]
+        parts = found[1:]
+        return Items(*(np.concatenate([getattr(p, name) for p in parts]) for name in Items.__dataclass_fields__))
+
+    def _insert(self, items: Items) -> None:
+        import pyarrow as pa
+
+        assert self.bits is not None
+        before = self.largest
+        width = items.codes.shape[1]
+        codes = pa.FixedSizeListArray.from_arrays(pa.array(items.codes.reshape(-1)), width)
+        schema = _schema(self.bits, self.fingerprint)
+        rows = pa.table([items.ids, items.labels, pa.array(items.paths.tolist(), pa.string()), codes], schema=schema)
+        with self._told():
+            if self.table is None:
+                self.database.create_table(TABLE, schema=schema, exist_ok=True)
+                self.table = self._opened()  # another writer may have been first
+                before = None
+            self.table.add(rows)
+            version = self.table.version
+        following = before is not None and version == before[0] + 1
+        self.largest = (version, max(before[1], int(items.ids.max()))) if following and before else None
+
+    def _remove(self, ids: np.ndarray) -> None:
+        with self._told():
+            self.table.delete(f"id IN ({', '.join(map(str, ids.tolist()))})")
+
+    # -------------------------------------------------------------------------------------- search
+
+    def _nearest(self, queries: np.ndarray, k: int) -> Neighbors:
+        assert self.bits is not None
+        hits = self._hits(queries, k, None)
+        shape = (len(queries), k)
+        ids, labels = np.full(shape, -1), np.full(shape, -1)
+        distances, paths = np.full(shape, self.bits + 1, dtype=np.int32), np.zeros(shape, dtype=TEXT)
+        query = np.repeat(np.arange(len(queries)), np.diff(hits.offsets))
+        place = query, np.arange(len(query)) - hits.offsets[query]
+        ids[place], distances[place], labels[place], paths[place] = hits.ids, hits.distances, hits.labels, hits.paths
+        return Neighbors(ids, distances, labels, paths)
+
+    def _within(self, queries: np.ndarray, radius: int) -> Ball:
+        return self._hits(queries, self.count(), radius)
+
+    def _hits(self, queries: np.ndarray, most: int, radius: int | None) -> Ball:
+        """What LanceDB finds, at most `most` items for each query."""
+        parts, query, distances = [], [], []
+        for first in range(0, len(queries), QUERIES):
+            block = queries[first : first + QUERIES]
+            with self._told():
+                search = self.table.search(list(block), vector_column_name="code").distance_type("hamming")
+                search = search.bypass_vector_index().limit(most).select([*COLUMNS, "_distance"])
+                if radius is not None:
+                    search = search.distance_range(upper_bound=radius + 0.5)
+                hits = search.to_arrow()
+            parts.append(_items(hits, 0))
+            distances.append(hits["_distance"].to_numpy().astype(np.int32))
+            several = "query_index" in hits.column_names  # which LanceDB leaves out for a single query
+            query.append(first + (hits["query_index"].to_numpy() if several else np.zeros(len(hits), dtype=np.int64)))
+        found = Items(*(np.concatenate([getattr(p, name) for p in parts]) for name in Items.__dataclass_fields__))
+        return ragged(len(queries), np.concatenate(query), np.concatenate(distances), found)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what LanceDB raises into a SearchError that says which index and what to check."""
+        try:
+            yield
+        except SearchError:
+            raise
+        except Exception as error:  # ValueError, RuntimeError, OSError, by the layer that failed
+            raise SearchError(f"index {self.uri}: {_reason(str(error))}") from error
+
+
+def _schema(bits: int, fingerprint: str | None) -> Any:
+    import pyarrow as pa
+
+    fields = [
+        pa.field("id", pa.int64(), nullable=False),
+        pa.field("label", pa.int64(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("code", pa.list_(pa.uint8(), -(-bits // 8)), nullable=False),
+    ]
+    return pa.schema(fields, metadata={"shc.bits": str(bits), "shc.fingerprint": fingerprint or ""})
+
+
+def _mask(rows: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    return pa.array(rows)
+
+
+def _items(rows: Any, width: int) -> Items:
+    """Items from columns of LanceDB; without codes if `width` is 0."""
+    if rows is None:
+        return Items(np.zeros((0, 0), np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, TEXT))
+    ids, labels = (np.asarray(rows[name]).astype(np.int64) for name in ("id", "label"))
+    codes = np.zeros((len(ids), 0), dtype=np.uint8)
+    if width:
+        codes = np.asarray(rows["code"].flatten()).reshape(len(ids), -1)
+    return Items(codes, ids, labels, np.array(rows["path"].to_pylist(), dtype=TEXT))
+
+
+def _folder(uri: str, place: str) -> str:
+    if not place or (place.startswith("//") and not place.startswith("///")):
+        raise SearchError(f"uri={uri!r}: expected lance:FOLDER, or lance:///FOLDER for an absolute path")
+    folder = Path(place[2:] if place.startswith("///") else place).absolute()
+    for part in (folder, *folder.parents):
+        if part.exists():
+            if not part.is_dir():
+                raise SearchError(f"uri={uri!r}: {part} is a file, not a folder; choose another place")
+            break
+    return str(folder)
+
+
+def _bucket(uri: str, place: str) -> tuple[str, dict[str, str]]:
+    """LanceDB's address and settings of an object store that was seen to answer."""
+    bucket, _, _ = place.removeprefix("//").partition("/")
+    if not place.startswith("//") or not bucket:
+        raise SearchError(f"uri={uri!r}: expected lance+s3://BUCKET/PREFIX")
+    environment = os.environ
+    endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or ""
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or ("us-east-1" if endpoint else "")
+    settings = dict(LIMITS)
+    if endpoint:
+        if not endpoint.startswith(("http://", "https://")):
+            raise SearchError(f"AWS_ENDPOINT_URL={endpoint!r} must begin with http:// or https://")
+        settings |= {"endpoint": endpoint, "allow_http": str(endpoint.startswith("http://")).lower()}
+    if region:
+        settings["region"] = region
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    settings |= {name.lower(): environment[name] for name in names if environment.get(name)}
+    address = endpoint or f"https://s3.{region}.amazonaws.com" if region else "https://s3.amazonaws.com"
+    try:  # LanceDB would try for minutes where nothing answers
+        urlopen(address, timeout=CONNECT).close()
+    except HTTPError:
+        pass  # an answer, if only to say that one must not ask like this
+    except OSError as error:
+        told = "AWS_ENDPOINT_URL" if endpoint else "the network; for a store of your own set AWS_ENDPOINT_URL"
+        why = getattr(error, "reason", error)
+        raise SearchError(f"index {uri}: no object store answers at {address} ({why}); check {told}") from error
+    return f"s3:{place}", settings
+
+
+def _reason(text: str) -> str:
+    """What to tell of an error of LanceDB, whose own text may have a dozen lines."""
+    for signs, said in (
+        (("NoSuchBucket",), "the bucket does not exist; make it, or correct the URI (and AWS_ENDPOINT_URL)"),
+        (("CredentialsNotLoaded", "no providers in chain"), "no keys were found; set AWS_ACCESS_KEY_ID and "
+         "AWS_SECRET_ACCESS_KEY"),
+        (("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "InvalidClientTokenId", "403", "Forbidden"),
+         "the store refuses these keys; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may do"),
+        (("PermissionDenied", "Permission denied"), "the folder cannot be read or written; check its permissions"),
+        (("StorageFull", "No space left"), "the disk is full; free some space and repeat, whole batches are kept"),
+        (("ConnectError", "Connection refused", "timed out", "TimedOut"), "the store does not answer any more; check "
+         "that it runs and repeat, whole batches are kept"),
+    ):  # fmt: skip
+        if any(sign in text for sign in signs):
+            return said
+    return f"LanceDB says {' '.join(text.split())[:300]!r}; if the index is damaged, fill another one"
