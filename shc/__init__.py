@@ -10,8 +10,8 @@ __version__ = "0.1.0"
 _MODULES = (
     "bounds", "centers", "charts", "claims", "config", "constructions", "controls", "datasets", "embedding",
     "estimates", "frames", "frontier", "hamming", "hierarchy", "histograms", "live", "methods", "metrics", "models",
-    "parameters", "pictures", "pipeline", "plots", "ranking", "refresh", "report", "runs", "similarity", "stages",
-    "structure", "sweeps", "training", "widgets",
+    "parameters", "pictures", "pipeline", "plots", "ranking", "refresh", "report", "runs", "search", "similarity",
+    "stages", "structure", "sweeps", "training", "widgets",
 )  # fmt: skip
 
 

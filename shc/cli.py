@@ -1,4 +1,4 @@
-"""The command line: `shc run`, `shc sweep`, `shc report`, `shc refresh`, `shc datasets`, `shc methods`."""
+"""The command line: `shc run`, `search`, `sweep`, `report`, `refresh`, `datasets`, `methods`."""
 
 import argparse
 import sys
@@ -26,6 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sweep.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster instead, e.g. tcp://host:8786")
     sweep.add_argument("--list", action="store_true", help="list the cells and which are finished; run nothing")
     sweep.add_argument("--table", metavar="PATH", help="copy results.csv there when all cells are finished")
+    search = commands.add_parser("search", help="find a run's images that look like a picture of yours")
+    search.add_argument("--run", default="runs/quickstart", metavar="FOLDER", help="run folder (runs/quickstart)")
+    search.add_argument("--image", action="append", required=True, metavar="FILE", help="a picture; may be repeated")
+    search.add_argument("-k", type=int, default=10, metavar="N", help="neighbors to find (default: 10)")
+    search.add_argument("--index", default="memory:", metavar="URI", help="memory:FOLDER, lance:FOLDER, lance+s3://…")
+    search.add_argument("--out", metavar="FILE", help="where to write the picture (default: FOLDER/figures/search.png)")
     for name, text in (
         ("report", "write a run's index.html again"),
         ("refresh", "put a run's outputs into the committed notebooks"),
@@ -83,6 +89,16 @@ def command_sweep(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def command_search(options: argparse.Namespace) -> int:
+    """Print the neighbors of pictures and draw them."""
+    from functools import partial
+
+    from shc.image_search import search
+
+    search(Run(options.run), options.image, options.k, options.index, options.out, say=partial(print, flush=True))
+    return 0
+
+
 def list_parameters() -> None:
     """Print every parameter with the first notebook that has it, its type, default and help."""
     seen: set[str] = {"run"}
@@ -131,6 +147,7 @@ def command_methods(options: argparse.Namespace) -> int:
 
 COMMANDS = {
     "run": command_run,
+    "search": command_search,
     "sweep": command_sweep,
     "report": command_report,
     "refresh": command_refresh,

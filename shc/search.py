@@ -18,7 +18,7 @@ from shc.histograms import to_numpy
 
 MOST_BITS = 1024
 PACK_BLOCK = 65_536  # ±1 codes packed at a time, so that checking them needs little memory
-TEXT = np.dtypes.StringDType()
+TEXT: Any = np.dtypes.StringDType()
 ENGINES = {  # scheme of the URI → module and class of its engine
     "memory": ("shc.search_faiss", "MemoryIndex"),
     "lance": ("shc.search_lance", "LanceIndex"),
@@ -110,7 +110,7 @@ class HammingIndex(ABC):
         if fingerprint is not None and not isinstance(fingerprint, str):
             raise SearchError(f"fingerprint={fingerprint!r} must be a text, for instance run.load('hasher').key")
         module, name = ENGINES[scheme]
-        return getattr(import_module(module), name)(str(uri), place, bits, fingerprint, options)
+        return getattr(import_module(module), name)(str(uri), place, bits, fingerprint, **options)
 
     # -------------------------------------------------------------------------------------- the five calls
 
@@ -231,8 +231,8 @@ class HammingIndex(ABC):
         wanted, used = -(-self.bits // 64), self.bits % 64
         if words.shape[1] != wanted or (used and (words[:, -1] >> np.uint64(used)).any()):
             raise SearchError(
-                f"{name} {list(words.shape)} are not packed codes of {self.bits} bits: expected {wanted} words with the "
-                "bits above the code length 0; make them with shc.hamming.pack"
+                f"{name} {list(words.shape)} are not packed codes of {self.bits} bits: expected {wanted} words with "
+                "the bits above the code length 0; make them with shc.hamming.pack"
             )
         return _octets(words, self.bits), self.bits
 

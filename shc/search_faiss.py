@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from shc.runs import RunError, library_versions, read_arrays, today, write_arrays
-from shc.search import TEXT, Ball, HammingIndex, Items, Neighbors, SearchError, whole, ragged
+from shc.search import TEXT, Ball, HammingIndex, Items, Neighbors, SearchError, ragged, whole
 
 FILE = "index.safetensors"
 AUTO = 0  # chosen when the first items come
-# kind → option: (default, least, most). The last one of each kind is about searching, and may differ from the saved one.
+# kind → option: (default, least, most); the last of each kind is about searching, and may differ from the saved one
 KINDS: dict[str, dict[str, tuple[int, int, int]]] = {
     "flat": {},
     "ivf": {"nlist": (AUTO, 0, 1 << 20), "nprobe": (AUTO, 0, 1 << 20)},
@@ -28,12 +28,11 @@ KINDS: dict[str, dict[str, tuple[int, int, int]]] = {
 class MemoryIndex(HammingIndex):
     """faiss in memory; `place` is the folder that `save` writes, or empty."""
 
-    def __init__(self, uri: str, place: str, bits: int | None, fingerprint: str | None, options: dict[str, Any]) -> None:
+    def __init__(self, uri: str, place: str, bits: int | None, fingerprint: str | None, **options: Any) -> None:
         super().__init__(uri, bits, fingerprint)
         if place.startswith("//") and not place.startswith("///"):
             raise SearchError(f"uri={uri!r}: expected memory: alone, or memory:FOLDER")
         self.file = Path(place) / FILE if place else None
-        self.kind, self.options = _options(options)
         self.engine: Any = None  # the faiss index, made with the first items
         self.ids = np.zeros(0, dtype=np.int64)
         self.labels = np.zeros(0, dtype=np.int64)
@@ -42,8 +41,10 @@ class MemoryIndex(HammingIndex):
         self.last, self.ascending = -1, True
         if self.file is not None and self.file.exists():
             self._load(self.file, options)
-        elif self.file is not None and self.file.parent.exists() and not self.file.parent.is_dir():
+            return
+        if self.file is not None and self.file.parent.exists() and not self.file.parent.is_dir():
             raise SearchError(f"{self.file.parent} is a file, not the folder of an index; choose another folder")
+        self.kind, self.options = _options(options)
 
     def count(self) -> int:
         """The number of items."""
@@ -58,7 +59,7 @@ class MemoryIndex(HammingIndex):
         import faiss
 
         self._join()
-        arrays = dict(
+        arrays: dict[str, Any] = dict(
             index=faiss.serialize_index_binary(self.engine), ids=self.ids, labels=self.labels,
             paths=np.frombuffer("\0".join(self.paths.tolist()).encode(), dtype=np.uint8),
         )  # fmt: skip
@@ -87,15 +88,14 @@ class MemoryIndex(HammingIndex):
         self._agree(meta["bits"], meta["fingerprint"])
         if asked.get("kind", kind) != kind:
             raise SearchError(f"index {self.uri} is of kind {kind!r}, not {asked['kind']!r}; leave kind out")
-        fixed = list(KINDS[kind])[:-1]
-        for name, value in asked.items():
-            if name in fixed and value != options[name]:
+        _, self.options = _options(options | asked | {"kind": kind})
+        for name in list(KINDS[kind])[:-1]:
+            if self.options[name] != options[name]:
                 raise SearchError(
-                    f"index {self.uri} was built with {name}={options[name]}, not {value}; leave it out, or fill an "
-                    "index elsewhere"
+                    f"index {self.uri} was built with {name}={options[name]}, not {asked[name]}; leave it out, or fill "
+                    "an index elsewhere"
                 )
         self.kind, self.engine = kind, engine
-        self.options = options | {name: value for name, value in asked.items() if name != "kind"}
         self._tune()
         self._look_at_ids()
 

@@ -24,11 +24,26 @@ CONNECT = 5  # seconds that a store has to answer the first question
 LIMITS = {"connect_timeout": "5s", "timeout": "60s", "client_max_retries": "2", "client_retry_timeout": "10"}
 COLUMNS = ["id", "label", "path"]
 
+REASONS = (  # what an error of LanceDB says somewhere in its dozen lines → what to tell
+    (("Failed to get AWS credentials",),
+     "no keys were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    (("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "InvalidClientTokenId", "status: 403"),
+     "the store refuses these keys; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may do"),
+    (("NoSuchBucket", "status: 404"),
+     "the store has no such bucket; make it, or correct the URI or AWS_ENDPOINT_URL"),
+    (("HttpError", "Connection refused", "timed out"),
+     "the store does not answer; check that it runs and repeat, whole batches are kept"),
+    (("PermissionDenied", "Permission denied", "Read-only"),
+     "the folder cannot be read or written; check its permissions"),
+    (("StorageFull", "No space left"),
+     "the disk is full; free some space and repeat, whole batches are kept"),
+)  # fmt: skip
+
 
 class LanceIndex(HammingIndex):
     """A LanceDB table; `place` is what follows the scheme of the URI."""
 
-    def __init__(self, uri: str, place: str, bits: int | None, fingerprint: str | None, options: dict[str, Any]) -> None:
+    def __init__(self, uri: str, place: str, bits: int | None, fingerprint: str | None, **options: Any) -> None:
         super().__init__(uri, bits, fingerprint)
         if options:
             raise SearchError(f"{', '.join(options)}: a lance index is exact and takes no such options; leave them out")
@@ -234,8 +249,8 @@ def _bucket(uri: str, place: str) -> tuple[str, dict[str, str]]:
     address = endpoint or f"https://s3.{region}.amazonaws.com" if region else "https://s3.amazonaws.com"
     try:  # LanceDB would try for minutes where nothing answers
         urlopen(address, timeout=CONNECT).close()
-    except HTTPError:
-        pass  # an answer, if only to say that one must not ask like this
+    except HTTPError as error:  # an answer, if only to say that one must not ask like this
+        error.close()
     except OSError as error:
         told = "AWS_ENDPOINT_URL" if endpoint else "the network; for a store of your own set AWS_ENDPOINT_URL"
         why = getattr(error, "reason", error)
@@ -244,18 +259,8 @@ def _bucket(uri: str, place: str) -> tuple[str, dict[str, str]]:
 
 
 def _reason(text: str) -> str:
-    """What to tell of an error of LanceDB, whose own text may have a dozen lines."""
-    for signs, said in (
-        (("NoSuchBucket",), "the bucket does not exist; make it, or correct the URI (and AWS_ENDPOINT_URL)"),
-        (("CredentialsNotLoaded", "no providers in chain"), "no keys were found; set AWS_ACCESS_KEY_ID and "
-         "AWS_SECRET_ACCESS_KEY"),
-        (("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "InvalidClientTokenId", "403", "Forbidden"),
-         "the store refuses these keys; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may do"),
-        (("PermissionDenied", "Permission denied"), "the folder cannot be read or written; check its permissions"),
-        (("StorageFull", "No space left"), "the disk is full; free some space and repeat, whole batches are kept"),
-        (("ConnectError", "Connection refused", "timed out", "TimedOut"), "the store does not answer any more; check "
-         "that it runs and repeat, whole batches are kept"),
-    ):  # fmt: skip
+    """What to tell of an error of LanceDB."""
+    for signs, said in REASONS:
         if any(sign in text for sign in signs):
             return said
     return f"LanceDB says {' '.join(text.split())[:300]!r}; if the index is damaged, fill another one"
