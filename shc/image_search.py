@@ -63,9 +63,7 @@ def read_images(files: Sequence[str | Path], size: int) -> torch.Tensor:
         try:
             pictures.append(read_image(file, size))
         except BrokenImage as error:
-            raise SearchError(
-                f"{file} is no picture that can be read ({error}); give a PNG, JPEG or the like"
-            ) from error
+            raise SearchError(f"{file} is no picture that can be read ({error}); give a PNG or JPEG file") from error
     return torch.from_numpy(np.stack(pictures))
 
 

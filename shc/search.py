@@ -2,13 +2,12 @@
 
 `memory:` is faiss, exact unless asked otherwise, and as fast as faiss called directly (`shc.search_faiss`); `lance:` is
 LanceDB on a local path or an object store, always exact, and survives a kill (`shc.search_lance`). Items are a code, an
-id, a label and a path. Another engine needs a subclass of `HammingIndex` and a line in `ENGINES`.
+id, a label and a path. Another engine is a subclass of `HammingIndex` and two lines in `open`.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, overload
 
 import numpy as np
@@ -19,11 +18,6 @@ from shc.histograms import to_numpy
 MOST_BITS = 1024
 PACK_BLOCK = 65_536  # ±1 codes packed at a time, so that checking them needs little memory
 TEXT: Any = np.dtypes.StringDType()
-ENGINES = {  # scheme of the URI → module and class of its engine
-    "memory": ("shc.search_faiss", "MemoryIndex"),
-    "lance": ("shc.search_lance", "LanceIndex"),
-    "lance+s3": ("shc.search_lance", "LanceIndex"),
-}
 FORMS = "memory:, memory:FOLDER, lance:FOLDER, lance:///FOLDER (an absolute path) and lance+s3://BUCKET/PREFIX"
 
 
@@ -103,14 +97,19 @@ class HammingIndex(ABC):
         of another fingerprint, one that is damaged, and a store that does not answer.
         """
         scheme, colon, place = str(uri).partition(":")
-        if not colon or scheme not in ENGINES:
+        if not colon or scheme not in ("memory", "lance", "lance+s3"):
             raise SearchError(f"uri={uri!r} names no index; expected one of {FORMS}")
         if bits is not None:
             whole("bits", bits, 1, MOST_BITS)
         if fingerprint is not None and not isinstance(fingerprint, str):
             raise SearchError(f"fingerprint={fingerprint!r} must be a text, for instance run.load('hasher').key")
-        module, name = ENGINES[scheme]
-        return getattr(import_module(module), name)(str(uri), place, bits, fingerprint, **options)
+        if scheme == "memory":
+            from shc.search_faiss import MemoryIndex
+
+            return MemoryIndex(str(uri), place, bits, fingerprint, **options)
+        from shc.search_lance import LanceIndex
+
+        return LanceIndex(str(uri), place, bits, fingerprint, **options)
 
     # -------------------------------------------------------------------------------------- the five calls
 

@@ -1,7 +1,8 @@
 """The index that lasts: a LanceDB table in a local folder or in an object store, searched exactly.
 
 Every `add` and `delete` is one commit, so a writer that is killed leaves whole batches only. Bits and fingerprint stand
-in the metadata of the table's schema. No approximate index is made or used: a search reads all codes.
+in the metadata of the table's schema. No approximate index is made or used: a search reads all codes. Several writers
+may add at the same time if they give different ids; an add sees only what was there when it began.
 Keys, region and endpoint of a store are the usual AWS_… environment variables.
 """
 
@@ -64,18 +65,22 @@ class LanceIndex(HammingIndex):
 
     def count(self) -> int:
         """The number of items."""
-        if self.table is None:
-            return 0
         with self._told():
-            return self.table.count_rows()
+            return self.table.count_rows() if self._there() else 0
 
     def save(self) -> None:
         """Merge the small pieces that many adds leave, which makes searching faster; the items are stored already."""
-        if self.table is not None:
-            with self._told():
+        with self._told():
+            if self._there():
                 self.table.optimize()
 
     # -------------------------------------------------------------------------------------- items
+
+    def _there(self) -> bool:
+        """Whether there is a table; another writer may have made it since."""
+        if self.table is None:
+            self.table = self._opened()
+        return self.table is not None
 
     def _opened(self) -> Any:
         """The table, if there is one; what it says of itself must fit."""
@@ -97,9 +102,9 @@ class LanceIndex(HammingIndex):
         return list(self.database.list_tables().tables)
 
     def _last_id(self) -> int:
-        if self.table is None:
-            return -1
         with self._told():
+            if not self._there():
+                return -1
             version = self.table.version
             if self.largest is None or self.largest[0] != version:
                 batches = self.table.search().select(["id"]).to_batches()
@@ -108,9 +113,9 @@ class LanceIndex(HammingIndex):
 
     def _find(self, ids: np.ndarray) -> Items:
         found = [_items(None, 0)]
-        if self.table is not None and len(ids):
-            span = f"id >= {ids.min()} AND id <= {ids.max()}"
-            with self._told():
+        with self._told():
+            if self._there() and len(ids):
+                span = f"id >= {ids.min()} AND id <= {ids.max()}"
                 for batch in self.table.search().where(span).select([*COLUMNS, "code"]).to_batches():
                     rows = np.isin(batch["id"].to_numpy(), ids)
                     if rows.any():
@@ -130,9 +135,9 @@ class LanceIndex(HammingIndex):
         schema = _schema(self.bits, self.fingerprint)
         rows = pa.table([items.ids, items.labels, pa.array(items.paths.tolist(), pa.string()), codes], schema=schema)
         with self._told():
-            if self.table is None:
+            if not self._there():
                 self.database.create_table(TABLE, schema=schema, exist_ok=True)
-                self.table = self._opened()  # another writer may have been first
+                self.table = self._opened()  # and look at it: another writer may have been first
                 before = None
             self.table.add(rows)
             version = self.table.version
