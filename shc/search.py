@@ -17,7 +17,6 @@ from shc.histograms import to_numpy
 
 MOST_BITS = 1024
 PACK_BLOCK = 65_536  # ±1 codes packed at a time, so that checking them needs little memory
-TEXT: Any = np.dtypes.StringDType()
 FORMS = "memory:, memory:FOLDER, lance:FOLDER, lance:///FOLDER (an absolute path) and lance+s3://BUCKET/PREFIX"
 
 
@@ -321,7 +320,7 @@ def _labels(labels: Any, size: int) -> np.ndarray:
 
 def _paths(paths: Sequence[str] | None, size: int) -> np.ndarray:
     if paths is None:
-        return np.zeros(size, dtype=TEXT)
+        return np.full(size, "", dtype=object)
     texts = [str(path) for path in paths]
     if isinstance(paths, str) or len(texts) != size:
         raise SearchError(f"{len(texts)} paths for {size} codes; give one path per code, '' where there is none")
@@ -331,7 +330,7 @@ def _paths(paths: Sequence[str] | None, size: int) -> np.ndarray:
         raise SearchError(f"a path is no valid text ({error.object!r:.80}); rename the file") from error
     if b"\0" in encoded:
         raise SearchError("a path holds the character NUL, which no file name can have; correct it")
-    return np.array(texts, dtype=TEXT)
+    return np.array(texts, dtype=object)  # much faster to take from than a StringDType
 
 
 def _some(values: np.ndarray) -> str:

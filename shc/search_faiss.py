@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from shc.runs import RunError, library_versions, read_arrays, today, write_arrays
-from shc.search import TEXT, Ball, HammingIndex, Items, Neighbors, SearchError, ragged, whole
+from shc.search import Ball, HammingIndex, Items, Neighbors, SearchError, ragged, whole
 
 FILE = "index.safetensors"
 AUTO = 0  # chosen when the first items come
@@ -36,7 +36,7 @@ class MemoryIndex(HammingIndex):
         self.engine: Any = None  # the faiss index, made with the first items
         self.ids = np.zeros(0, dtype=np.int64)
         self.labels = np.zeros(0, dtype=np.int64)
-        self.paths = np.zeros(0, dtype=TEXT)
+        self.paths = np.zeros(0, dtype=object)  # stays empty while no item has a path
         self.waiting: list[Items] = []  # what adds brought since the arrays were joined
         self.last, self.ascending = -1, True
         if self.file is not None and self.file.exists():
@@ -79,9 +79,9 @@ class MemoryIndex(HammingIndex):
             arrays, meta = read_arrays(file)
             kind, options = _options(meta["options"] | {"kind": meta["kind"]})
             engine = faiss.deserialize_index_binary(arrays["index"])
-            paths = bytes(arrays["paths"]).decode().split("\0")
-            self.ids, self.labels, self.paths = arrays["ids"], arrays["labels"], np.array(paths, dtype=TEXT)
-            if not engine.ntotal == len(self.ids) == len(self.labels) == len(self.paths):
+            paths = bytes(arrays["paths"]).decode().split("\0") if arrays["paths"].size else []
+            self.ids, self.labels, self.paths = arrays["ids"], arrays["labels"], np.array(paths, dtype=object)
+            if {len(self.ids), len(self.labels), len(paths) or engine.ntotal} != {engine.ntotal}:
                 raise ValueError("numbers of items differ")
         except (RunError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise SearchError(f"{file} is damaged or no index; delete it and fill the index again") from error
@@ -106,7 +106,7 @@ class MemoryIndex(HammingIndex):
 
     def _find(self, ids: np.ndarray) -> Items:
         rows = self._rows(ids)
-        return Items(self._codes()[rows], self.ids[rows], self.labels[rows], self.paths[rows])
+        return Items(self._codes()[rows], self.ids[rows], self.labels[rows], self._paths(rows))
 
     def _rows(self, ids: np.ndarray) -> np.ndarray:
         """Positions of the items with these ids, as far as they are there."""
@@ -135,16 +135,21 @@ class MemoryIndex(HammingIndex):
         else:  # filled anew, because faiss cannot remove from HNSW and MultiHash
             self._build(codes)
         self.engine.add(codes)
-        self.ids, self.labels, self.paths = self.ids[keep], self.labels[keep], self.paths[keep]
+        self.ids, self.labels = self.ids[keep], self.labels[keep]
+        self.paths = self.paths[keep] if len(self.paths) else self.paths
         self._look_at_ids()
 
     def _join(self) -> None:
         """Append what adds brought; once for many adds, so that small ones stay cheap."""
         if self.waiting:
             parts, self.waiting = self.waiting, []
+            if len(self.paths) or any(part.paths.any() for part in parts):
+                self.paths = np.concatenate([self._paths(np.arange(len(self.ids))), *(part.paths for part in parts)])
             self.ids = np.concatenate([self.ids, *(part.ids for part in parts)])
             self.labels = np.concatenate([self.labels, *(part.labels for part in parts)])
-            self.paths = np.concatenate([self.paths, *(part.paths for part in parts)])
+
+    def _paths(self, rows: np.ndarray) -> np.ndarray:
+        return self.paths[rows] if len(self.paths) else np.full(rows.shape, "", dtype=object)
 
     def _look_at_ids(self) -> None:
         self.last = int(self.ids.max(initial=-1))
@@ -206,11 +211,11 @@ class MemoryIndex(HammingIndex):
         self._join()
         distances, rows = self.engine.search(queries, k)
         if self.kind == "flat" and self.ascending:  # faiss has them in the order wanted
-            return Neighbors(self.ids[rows], distances, self.labels[rows], self.paths[rows])
+            return Neighbors(self.ids[rows], distances, self.labels[rows], self._paths(rows))
         assert self.bits is not None
         missing = rows < 0
         ids, distances = np.where(missing, -1, self.ids[rows]), np.where(missing, self.bits + 1, distances)
-        labels, paths = np.where(missing, -1, self.labels[rows]), self.paths[rows]
+        labels, paths = np.where(missing, -1, self.labels[rows]), self._paths(rows)
         paths[missing] = ""
         order = np.lexsort((ids, distances), axis=-1)
         ids, distances, labels, paths = (np.take_along_axis(a, order, 1) for a in (ids, distances, labels, paths))
@@ -223,7 +228,7 @@ class MemoryIndex(HammingIndex):
         limits, distances, rows = self.engine.range_search(queries, radius + 1)  # faiss means "nearer than"
         query = np.repeat(np.arange(len(queries)), np.diff(limits.astype(np.int64)))
         none = np.zeros((len(rows), 0), dtype=np.uint8)
-        items = Items(none, self.ids[rows], self.labels[rows], self.paths[rows])
+        items = Items(none, self.ids[rows], self.labels[rows], self._paths(rows))
         return ragged(len(queries), query, distances, items)
 
 

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 import numpy as np
 
-from shc.search import TEXT, Ball, HammingIndex, Items, Neighbors, SearchError, ragged
+from shc.search import Ball, HammingIndex, Items, Neighbors, SearchError, ragged
 
 TABLE = "items"
 QUERIES = 256  # searched in one call
@@ -155,7 +155,7 @@ class LanceIndex(HammingIndex):
         hits = self._hits(queries, k, None)
         shape = (len(queries), k)
         ids, labels = np.full(shape, -1), np.full(shape, -1)
-        distances, paths = np.full(shape, self.bits + 1, dtype=np.int32), np.zeros(shape, dtype=TEXT)
+        distances, paths = np.full(shape, self.bits + 1, dtype=np.int32), np.full(shape, "", dtype=object)
         query = np.repeat(np.arange(len(queries)), np.diff(hits.offsets))
         place = query, np.arange(len(query)) - hits.offsets[query]
         ids[place], distances[place], labels[place], paths[place] = hits.ids, hits.distances, hits.labels, hits.paths
@@ -214,12 +214,12 @@ def _mask(rows: np.ndarray) -> Any:
 def _items(rows: Any, width: int) -> Items:
     """Items from columns of LanceDB; without codes if `width` is 0."""
     if rows is None:
-        return Items(np.zeros((0, 0), np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, TEXT))
+        return Items(np.zeros((0, 0), np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, object))
     ids, labels = (np.asarray(rows[name]).astype(np.int64) for name in ("id", "label"))
     codes = np.zeros((len(ids), 0), dtype=np.uint8)
     if width:
         codes = np.asarray(rows["code"].flatten()).reshape(len(ids), -1)
-    return Items(codes, ids, labels, np.array(rows["path"].to_pylist(), dtype=TEXT))
+    return Items(codes, ids, labels, np.array(rows["path"].to_pylist(), dtype=object))
 
 
 def _folder(uri: str, place: str) -> str:
