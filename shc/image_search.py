@@ -16,7 +16,7 @@ from shc.figures import Figure
 from shc.image_files import BrokenImage, read_image
 from shc.models import codes_from
 from shc.pictures import retrieval_strips
-from shc.runs import Run, atomic_write
+from shc.runs import Run, RunError, atomic_write
 from shc.search import HammingIndex, Neighbors, SearchError, whole
 from shc.training import predict
 
@@ -41,16 +41,19 @@ def search(
     if target.suffix.lower() not in FORMATS or target.is_dir():
         raise SearchError(f"the picture cannot be written to {target}; give a file that ends in {', '.join(FORMATS)}")
     whole("k", k, 1)
-    stored = run.parameters().get("data", {})
-    queries = read_images(files, stored.get("size", 32))  # before the slow part, to find mistakes soon
     images = stages.images_of(run)
+    queries = read_images(files, images.images.shape[-1])
     index = index_of(run, images, uri, say)
     codes = codes_from(predict(stages.load_hasher(run, images), queries))
     found = index.search(codes, k=k)
     for q, file in enumerate(files):
         say("\n".join([f"{'' if q == 0 else chr(10)}{file}", *table(found, q, images.class_names)]))
     figure = draw(images, queries.numpy(), [Path(file).name for file in files], found)
-    atomic_write(target, lambda f: figure.savefig(f, format=target.suffix[1:].lower()))
+    try:
+        atomic_write(target, lambda f: figure.savefig(f, format=target.suffix[1:].lower()))
+    except RunError as error:
+        why = str(error).partition(";")[0]
+        raise SearchError(f"the picture was not drawn: {why}; write it elsewhere with --out") from error
     shown = f", the first {SHOWN} neighbors of each" if found.ids.shape[1] > SHOWN else ""
     say(f"picture: {target}{shown}")
     return found

@@ -70,7 +70,10 @@ class MemoryIndex(HammingIndex):
         try:
             write_arrays(self.file, arrays, meta)
         except RunError as error:
-            raise SearchError(f"index {self.uri} was not saved: {error}") from error
+            why = str(error).partition(";")[0]
+            raise SearchError(
+                f"index {self.uri} was not saved: {why}; make room or the folder writable, and save again"
+            ) from error
 
     def _load(self, file: Path, asked: dict[str, Any]) -> None:
         import faiss
@@ -173,7 +176,7 @@ class MemoryIndex(HammingIndex):
         if self.kind == "flat":
             self.engine = faiss.IndexBinaryFlat(width)
         elif self.kind == "ivf":
-            lists = given["nlist"] or max(1, min(4 * int(n**0.5), n // 39))  # faiss asks for 39 items per list
+            lists = given["nlist"] or max(1, min(int(n**0.5), n // 39))  # faiss asks for 39 items per list
             if lists > n:
                 raise SearchError(
                     f"nlist={lists} clusters cannot be learned from a first add of {n} items; add at least {lists} at "

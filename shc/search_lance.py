@@ -1,8 +1,9 @@
 """The index that lasts: a LanceDB table in a local folder or in an object store, searched exactly.
 
 Every `add` and `delete` is one commit, so a writer that is killed leaves whole batches only. Bits and fingerprint stand
-in the metadata of the table's schema. No approximate index is made or used: a search reads all codes. Several writers
-may add at the same time if they give different ids; an add sees only what was there when it began.
+in the metadata of the table's schema. No approximate index is made or used: every query reads all codes, some 50 ms for
+a million, so `memory:` is the engine for many queries. Several writers may add at the same time if they give different
+ids; an add sees only what was there when it began. In an object store, the first add must have ended before.
 Keys, region and endpoint of a store are the usual AWS_… environment variables.
 """
 
@@ -17,10 +18,15 @@ from urllib.request import urlopen
 
 import numpy as np
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 from shc.search import Ball, HammingIndex, Items, Neighbors, SearchError, ragged
 
 TABLE = "items"
-QUERIES = 256  # searched in one call
+QUERIES = 32  # searched in one call; more take more memory, about 5 MB each on a million items
 CONNECT = 5  # seconds that a store has to answer the first question
 LIMITS = {"connect_timeout": "5s", "timeout": "60s", "client_max_retries": "2", "client_retry_timeout": "10"}
 COLUMNS = ["id", "label", "path"]
@@ -58,10 +64,13 @@ class LanceIndex(HammingIndex):
         self.largest: tuple[int, int] | None = None  # version of the table, and the largest id in it
         remote = uri.startswith("lance+s3:")
         where, settings = _bucket(uri, place) if remote else (_folder(uri, place), {})
+        self.folder = None if remote else Path(where)
         with self._told():
             # an interval of 0: every call sees what other writers have added
-            self.database = lancedb.connect(where, storage_options=settings, read_consistency_interval=timedelta(0))
-            self.table = self._opened()
+            self.database: Any = lancedb.connect(
+                where, storage_options=settings, read_consistency_interval=timedelta(0)
+            )
+            self.table: Any = self._opened()
 
     def count(self) -> int:
         """The number of items."""
@@ -84,12 +93,10 @@ class LanceIndex(HammingIndex):
 
     def _opened(self) -> Any:
         """The table, if there is one; what it says of itself must fit."""
-        if TABLE not in self._names():
-            return None
         try:
             table = self.database.open_table(TABLE)
         except (ValueError, FileNotFoundError) as error:
-            if "not found" in str(error):  # its first writer was killed before there was anything to see
+            if "not found" in str(error):  # also where its first writer was killed before there was anything to see
                 return None
             raise
         told = table.schema.metadata or {}
@@ -97,9 +104,6 @@ class LanceIndex(HammingIndex):
             raise SearchError(f"{self.uri} holds a table {TABLE!r} that is no index of ours; choose another place")
         self._agree(int(told[b"shc.bits"]), told[b"shc.fingerprint"].decode() or None)
         return table
-
-    def _names(self) -> list[str]:
-        return list(self.database.list_tables().tables)
 
     def _last_id(self) -> int:
         with self._told():
@@ -112,18 +116,14 @@ class LanceIndex(HammingIndex):
         return int(self.largest[1])
 
     def _find(self, ids: np.ndarray) -> Items:
-        found = [_items(None, 0)]
+        parts: list[Items] = []
         with self._told():
             if self._there() and len(ids):
                 span = f"id >= {ids.min()} AND id <= {ids.max()}"
                 for batch in self.table.search().where(span).select([*COLUMNS, "code"]).to_batches():
-                    rows = np.isin(batch["id"].to_numpy(), ids)
-                    if rows.any():
-                        found.append(_items(batch.filter(_mask(rows)), -1))
-        if len(found) == 1:
-            return found[0]
-        parts = found[1:]
-        return Items(*(np.concatenate([getattr(p, name) for p in parts]) for name in Items.__dataclass_fields__))
+                    rows = np.flatnonzero(np.isin(batch["id"].to_numpy(), ids))
+                    parts += [_items(batch.take(rows), with_codes=True)] if len(rows) else []
+        return _joined(parts)
 
     def _insert(self, items: Items) -> None:
         import pyarrow as pa
@@ -135,14 +135,19 @@ class LanceIndex(HammingIndex):
         schema = _schema(self.bits, self.fingerprint)
         rows = pa.table([items.ids, items.labels, pa.array(items.paths.tolist(), pa.string()), codes], schema=schema)
         with self._told():
-            if not self._there():
-                self.database.create_table(TABLE, schema=schema, exist_ok=True)
-                self.table = self._opened()  # and look at it: another writer may have been first
-                before = None
-            self.table.add(rows)
-            version = self.table.version
+            table = self._made(schema) if self.table is None else self.table
+            table.add(rows)
+            version = table.version
         following = before is not None and version == before[0] + 1
         self.largest = (version, max(before[1], int(items.ids.max()))) if following and before else None
+
+    def _made(self, schema: Any) -> Any:
+        """The table, made unless another writer was first."""
+        with _alone(self.folder):
+            if not self._there():
+                self.database.create_table(TABLE, schema=schema, exist_ok=True)
+                self.table = self._opened()
+        return self.table
 
     def _remove(self, ids: np.ndarray) -> None:
         with self._told():
@@ -175,12 +180,11 @@ class LanceIndex(HammingIndex):
                 if radius is not None:
                     search = search.distance_range(upper_bound=radius + 0.5)
                 hits = search.to_arrow()
-            parts.append(_items(hits, 0))
+            parts.append(_items(hits))
             distances.append(hits["_distance"].to_numpy().astype(np.int32))
             several = "query_index" in hits.column_names  # which LanceDB leaves out for a single query
             query.append(first + (hits["query_index"].to_numpy() if several else np.zeros(len(hits), dtype=np.int64)))
-        found = Items(*(np.concatenate([getattr(p, name) for p in parts]) for name in Items.__dataclass_fields__))
-        return ragged(len(queries), np.concatenate(query), np.concatenate(distances), found)
+        return ragged(len(queries), np.concatenate(query), np.concatenate(distances), _joined(parts))
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -191,6 +195,18 @@ class LanceIndex(HammingIndex):
             raise
         except Exception as error:  # ValueError, RuntimeError, OSError, by the layer that failed
             raise SearchError(f"index {self.uri}: {_reason(str(error))}") from error
+
+
+@contextmanager
+def _alone(folder: Path | None) -> Iterator[None]:
+    """Let one writer at a time look for the table and make it: LanceDB lets a second one replace the first one's."""
+    if folder is None or fcntl is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:  # let go when it is closed, also by a kill
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _schema(bits: int, fingerprint: str | None) -> Any:
@@ -205,21 +221,23 @@ def _schema(bits: int, fingerprint: str | None) -> Any:
     return pa.schema(fields, metadata={"shc.bits": str(bits), "shc.fingerprint": fingerprint or ""})
 
 
-def _mask(rows: np.ndarray) -> Any:
-    import pyarrow as pa
-
-    return pa.array(rows)
-
-
-def _items(rows: Any, width: int) -> Items:
-    """Items from columns of LanceDB; without codes if `width` is 0."""
-    if rows is None:
-        return Items(np.zeros((0, 0), np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, object))
-    ids, labels = (np.asarray(rows[name]).astype(np.int64) for name in ("id", "label"))
+def _items(rows: Any, with_codes: bool = False) -> Items:
+    """Items from columns of LanceDB, without their codes unless these are asked for."""
+    ids, labels = (np.asarray(rows[name]) for name in ("id", "label"))
     codes = np.zeros((len(ids), 0), dtype=np.uint8)
-    if width:
+    if with_codes:
         codes = np.asarray(rows["code"].flatten()).reshape(len(ids), -1)
     return Items(codes, ids, labels, np.array(rows["path"].to_pylist(), dtype=object))
+
+
+def _joined(parts: list[Items]) -> Items:
+    """Several pieces as one."""
+    nothing = np.zeros(0, dtype=np.int64)
+    if not parts:
+        return Items(np.zeros((0, 0), dtype=np.uint8), nothing, nothing, nothing.astype(object))
+    return Items(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("codes", "ids", "labels", "paths"))
+    )
 
 
 def _folder(uri: str, place: str) -> str:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -318,6 +319,25 @@ def test_a_file_is_no_folder(engine, tmp_path):
     assert (tmp_path / "index").read_text() == "something"
 
 
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    index = HammingIndex.open(f"memory:{tmp_path / 'file' / 'index'}")
+    index.add(random_codes(0, 3, 16))
+    with pytest.raises(SearchError, match=r"was not saved: .* could not be written .*; make room or"):
+        index.save()
+    with pytest.raises(SearchError, match="file is a file, not a folder"):
+        HammingIndex.open(f"lance:{tmp_path / 'file' / 'index'}")
+
+
+def test_importing_search_stays_cheap():
+    code = "import sys, shc.search; print(*sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    ).stdout.split()
+    assert "shc.search" in loaded and not {"torch", "faiss", "lancedb", "pyarrow", "numba"} & set(loaded)
+
+
 def test_memory_alone_is_not_saved():
     index = HammingIndex.open("memory:")
     index.add(random_codes(0, 3, 16))
@@ -501,6 +521,23 @@ def test_two_writers_see_each_other(tmp_path):
     assert two.count() == 39
     with pytest.raises(SearchError, match="has no id 39"):
         two.delete([39])
+
+
+def test_the_table_is_made_by_one_writer_at_a_time(tmp_path, monkeypatch):
+    """LanceDB would let the second writer's empty table replace the first one's, with what is in it."""
+    codes, one, two = random_codes(0, 10, 16), new_index("lance", tmp_path), new_index("lance", tmp_path)
+    other, make = threading.Thread(target=lambda: one.add(codes[:5], ids=range(5))), two.database.create_table
+
+    def slowly(*arguments, **options):
+        other.start()
+        other.join(0.2)
+        assert other.is_alive()  # it waits
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(two.database, "create_table", slowly)
+    assert two.add(codes[5:], ids=range(5, 10)) == 5
+    other.join()
+    assert set(new_index("lance", tmp_path).search(codes[:1], k=10).ids[0]) == set(range(10))
 
 
 # ------------------------------------------------------------------------------------------ lance: an object store
