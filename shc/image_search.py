@@ -48,7 +48,7 @@ def search(
     found = index.search(codes, k=k)
     for q, file in enumerate(files):
         say("\n".join([f"{'' if q == 0 else chr(10)}{file}", *table(found, q, images.class_names)]))
-    figure = draw(images, queries.numpy(), [Path(file).name for file in files], found)
+    figure = draw(images, queries.numpy(), [Path(file).stem for file in files], found)
     try:
         atomic_write(target, lambda f: figure.savefig(f, format=target.suffix[1:].lower()))
     except RunError as error:

@@ -128,9 +128,13 @@ class HammingIndex(ABC):
             items = Items(packed, np.arange(len(packed)) + self._last_id() + 1, items.labels, items.paths)
         elif items.ids.min() <= self._last_id():
             items = _without(items, self._find(items.ids), self.uri)
-        self.bits = bits
-        if len(items.ids):
-            self._insert(items)
+        before, self.bits = self.bits, bits
+        try:
+            if len(items.ids):
+                self._insert(items)
+        except BaseException:
+            self.bits = before
+            raise
         return len(items.ids)
 
     @overload
@@ -151,6 +155,8 @@ class HammingIndex(ABC):
         if not items:
             raise SearchError(f"index {self.uri} is empty; add codes first")
         queries, bits = self._packed(codes, "query codes")
+        if not len(queries):
+            raise SearchError(f"query codes have shape {list(np.shape(codes))}; give at least one query")
         if k is not None:
             return self._nearest(queries, min(whole("k", k, 1), items))
         return self._within(queries, min(whole("radius", radius, 0), bits))

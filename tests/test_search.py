@@ -260,6 +260,7 @@ def test_an_index_without_fingerprint_is_not_taken_for_one_with(index):
         (lambda i: i.add(random_codes(0, 2, 32), paths=["a", "b\0"]), "NUL"),
         (lambda i: i.add(random_codes(0, 2, 32), paths=["a", "b\udcff"]), "no valid text"),
         (lambda i: i.search(random_codes(0, 2, 16), k=1), "query codes have 16 bits"),
+        (lambda i: i.search(random_codes(0, 0, 32), k=1), r"query codes have shape \[0, 32\]; give at least one query"),
         (lambda i: i.search(random_codes(0, 2, 32)), "k=None, radius=None: give one of them"),
         (lambda i: i.search(random_codes(0, 2, 32), k=1, radius=1), "k=1, radius=1: give one of them"),
         (lambda i: i.search(random_codes(0, 2, 32), k=0), "k=0; expected a whole number of at least 1"),
@@ -437,7 +438,7 @@ def test_parameters_that_do_not_fit_the_codes(options, told):
     index = HammingIndex.open("memory:", **options)
     with pytest.raises(SearchError, match=told):
         index.add(random_codes(0, 50, 32))
-    assert index.count() == 0
+    assert index.count() == 0 and index.bits is None
 
 
 def test_a_saved_kind_is_kept_and_searched_otherwise_if_asked(tmp_path):
