@@ -11,7 +11,7 @@ _MODULES = (
     "bounds", "centers", "charts", "claims", "config", "constructions", "controls", "datasets", "embedding",
     "encode", "estimates", "frames", "frontier", "hamming", "hierarchy", "histograms", "launch", "live", "methods",
     "metrics", "models", "parameters", "pictures", "pipeline", "plots", "ranking", "refresh", "report", "runs",
-    "shards", "similarity", "stages", "store_evaluation", "structure", "sweeps", "training", "widgets",
+    "search", "shards", "similarity", "stages", "store_evaluation", "structure", "sweeps", "training", "widgets",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The command line: `shc run`, `train`, `encode`, `evaluate`, `sweep`, `report`, `refresh`, `datasets`, `methods`."""
+"""The command line: `shc run`, `train`, `encode`, `evaluate`, `search`, `sweep`, `report`, `refresh`, and lists."""
 
 import argparse
 import os
@@ -32,6 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_train(commands)
     add_encode(commands)
     add_evaluate(commands)
+    search = commands.add_parser("search", help="find a run's images that look like a picture of yours")
+    search.add_argument("--run", default="runs/quickstart", metavar="FOLDER", help="run folder (runs/quickstart)")
+    search.add_argument("--image", action="append", required=True, metavar="FILE", help="a picture; may be repeated")
+    search.add_argument("-k", type=int, default=10, metavar="N", help="neighbors to find (default: 10)")
+    search.add_argument("--index", default="memory:", metavar="URI", help="memory:FOLDER, lance:FOLDER, lance+s3://…")
+    search.add_argument("--out", metavar="FILE", help="where to write the picture (default: FOLDER/figures/search.png)")
     for name, text in (
         ("report", "write a run's index.html again"),
         ("refresh", "put a run's outputs into the committed notebooks"),
@@ -193,6 +199,23 @@ def run_folder(given: str) -> Path:
     return path if path.exists() or len(path.parts) != 1 else pipeline.run_path(given)
 
 
+def command_search(options: argparse.Namespace) -> int:
+    """Print the neighbors of pictures and draw them."""
+    from functools import partial
+
+    from shc.image_search import search
+
+    search(
+        Run(run_folder(options.run)),
+        options.image,
+        options.k,
+        options.index,
+        options.out,
+        say=partial(print, flush=True),
+    )
+    return 0
+
+
 def list_parameters() -> None:
     """Print every parameter with the first notebook that has it, its type, default and help."""
     seen: set[str] = {"run"}
@@ -244,6 +267,7 @@ COMMANDS = {
     "train": command_train,
     "encode": command_encode,
     "evaluate": command_evaluate,
+    "search": command_search,
     "sweep": command_sweep,
     "report": command_report,
     "refresh": command_refresh,

@@ -68,28 +68,34 @@ def retrieval_strips(
     query_images: Any,
     neighbor_images: Any,
     distances: np.ndarray,
-    relations: np.ndarray,
+    relations: np.ndarray | None,
     query_names: Sequence[str],
     neighbor_names: Any = None,
     title: str = "Queries and their nearest neighbors",
 ) -> Figure:
     """Every query with its neighbors, the distance in bits under each, framed by its relation to the query.
 
-    `query_images` uint8 [Q, 3, S, S], `neighbor_images` [Q, n, 3, S, S], `distances` int [Q, n], `relations` [Q, n],
-    `neighbor_names` [Q, n] or None. Frames differ in line style and mark, not only in colour.
+    `query_images` uint8 [Q, 3, S, S], `neighbor_images` [Q, n, 3, S, S], `distances` int [Q, n], `relations` [Q, n] or
+    None where they are unknown, which leaves out frames and marks, `neighbor_names` [Q, n] or None. Frames differ in
+    line style and mark, not only in colour.
     """
-    distances, relations = np.asarray(distances), np.asarray(relations)
-    rows, columns = relations.shape
+    distances = np.asarray(distances)
+    known = None if relations is None else np.asarray(relations)
+    rows, columns = distances.shape if known is None else known.shape
     given = (len(query_images), len(query_names), tuple(np.shape(neighbor_images)[:2]), distances.shape)
     if given != (rows, rows, (rows, columns), (rows, columns)):
         raise ValueError(
             f"got {given[0]} query images, {given[1]} names, neighbors {given[2]} and distances {given[3]} for "
-            f"relations {relations.shape}; expected Q queries and [Q, n] neighbors throughout"
+            f"relations {(rows, columns)}; expected Q queries and [Q, n] neighbors throughout"
         )
-    alt = f"{title}: " + "; ".join(
-        f"{name}, {int((r == 2).sum())} of {columns} neighbors of the same class"
-        for name, r in zip(query_names, relations, strict=True)
-    )
+    if known is None:
+        told = [f"{name}, bits {', '.join(map(str, d))}" for name, d in zip(query_names, distances, strict=True)]
+    else:
+        told = [
+            f"{name}, {int((r == 2).sum())} of {columns} neighbors of the same class"
+            for name, r in zip(query_names, known, strict=True)
+        ]
+    alt = f"{title}: " + "; ".join(told)
     edge, side = 0.78, 1.35  # inches of an image, and of the query's name
     step = edge + (0.32 if neighbor_names is None else 0.56)
     width, height = side + 0.82 * (columns + 1.15) + 0.25, step * rows + 0.62
@@ -107,17 +113,20 @@ def retrieval_strips(
         _image(figure, queries[i], side, top, edge)
         write(side + edge / 2, top + edge + 0.15, "query")
         for j in range(columns):
-            color, line, label = RELATIONS[int(relations[i, j])]
-            left = side + 0.82 * (j + 1.15)
-            axes = _image(figure, neighbors[i, j], left, top, edge)
-            frames: tuple[dict[str, Any], ...] = (dict(ec="white", lw=3.4), dict(ec=color, lw=2.6, ls=line))
-            for frame in frames:
-                axes.add_patch(Rectangle((0.02, 0.02), 0.96, 0.96, transform=axes.transAxes, fill=False, **frame))
-            bits = int(distances[i, j])
-            write(left + edge / 2, top + edge + 0.15, f"{label[0]} {bits} bit{'s' * (bits != 1)}")
+            left, bits = side + 0.82 * (j + 1.15), int(distances[i, j])
+            axes, said = _image(figure, neighbors[i, j], left, top, edge), f"{bits} bit{'s' * (bits != 1)}"
+            if known is not None:
+                color, line, label = RELATIONS[int(known[i, j])]
+                frames: tuple[dict[str, Any], ...] = (dict(ec="white", lw=3.4), dict(ec=color, lw=2.6, ls=line))
+                for frame in frames:
+                    axes.add_patch(Rectangle((0.02, 0.02), 0.96, 0.96, transform=axes.transAxes, fill=False, **frame))
+                said = f"{label[0]} {said}"
+            write(left + edge / 2, top + edge + 0.15, said)
             parts = [] if neighbor_names is None else _lines(neighbor_names[i][j], 13).split("\n")
             for row, part in enumerate(parts):
                 write(left + edge / 2, top + edge + 0.28 + 0.12 * row, part)
+    if known is None:
+        return figure
     handles = [Line2D([], [], color=c, ls=line, lw=2.6, label=label) for c, line, label in RELATIONS[::-1]]
     figure.legend(handles=handles, loc="upper right", ncols=3, borderaxespad=0.2, handlelength=2.6)
     return figure

@@ -50,12 +50,12 @@ def evaluate_stores(
     )  # fmt: skip
     check_processes(jobs)
     depth = 2 if tree is None else tree.height + 1
-    from_histogram(np.ones((1, depth, asked.bits + 1), dtype=np.int64), **options)  # raises now for a bad k
+    metrics.from_histogram(np.ones((1, depth, asked.bits + 1), dtype=np.int64), **options)  # raises now for a bad k
     found: dict[int, dict[str, np.ndarray]] = {}
     without, size, queries = 0, 0, 0
     for number, histogram in histograms(asked, *ranked, jobs=jobs, scheduler=scheduler):
         if len(histogram) and (size := int(histogram[0].sum())):
-            found[number] = from_histogram(histogram, **options)
+            found[number] = metrics.from_histogram(histogram, **options)
             without += int((histogram[:, options["height"] or 1 :].sum((1, 2)) == 0).sum())
             queries += len(histogram)
     if not found:
@@ -188,32 +188,3 @@ def _opened(folder: str, key: str) -> tuple[EncodedStore, np.ndarray | None]:
     if store.manifest.key != key:
         raise RunError(f"{folder} was replaced meanwhile; repeat the command")
     return store, None if store.hierarchy is None else store.hierarchy.shared_levels()
-
-
-# replaced by metrics.from_histogram, which takes the same arguments
-def from_histogram(
-    histogram: np.ndarray,
-    *,
-    height: int | None = None,
-    k: Sequence[int],
-    graded_k: Sequence[int],
-    radius: int,
-    convention: str,
-) -> dict[str, np.ndarray]:
-    """Metrics by name, float64 [Q] each, of a level histogram int64 [Q, L, K+1]."""
-    level = height or 1
-    total, relevant = histogram.sum(1), histogram[:, level:].sum(1)
-    values = {"mAP@ALL": metrics.expected_ap(total, relevant)}
-    values |= {f"mAP@{at}": metrics.expected_ap(total, relevant, at, convention) for at in k}
-    for at in k:
-        values[f"P@{at}"] = metrics.expected_precision(total, relevant, at)
-        values[f"R@{at}"] = metrics.expected_recall(total, relevant, at)
-    values[f"P@H<={radius}"] = metrics.precision_within(total, relevant, radius)
-    values[f"empty@H<={radius}"] = (total[:, : radius + 1].sum(1) == 0).astype(np.float64)
-    if level > 1:
-        values["super_mAP@ALL"] = metrics.expected_ap(total, histogram[:, level - 1 :].sum(1))
-    if height:
-        values |= {f"nDCG@{at}": metrics.expected_ndcg(histogram, at) for at in graded_k}
-        values |= {f"HP@{at}": metrics.expected_hp(histogram, at) for at in graded_k}
-        values |= {f"mAHP@{at}": metrics.expected_ahp(histogram, at) for at in graded_k}
-    return values
