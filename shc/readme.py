@@ -81,6 +81,8 @@ COLUMNS = {
 
 def comparison_numbers(frame: "pd.DataFrame") -> list[str]:
     """The table of methods from a sweep's frame: mean mAP@ALL, half its interval over seeds, and what each saw."""
+    import pandas as pd
+
     from shc import frames
 
     hashed = frame[(frame["codes"] == "hashed") & (frame["split"] == "query")]
@@ -93,7 +95,9 @@ def comparison_numbers(frame: "pd.DataFrame") -> list[str]:
         for name, rows in found.items()
     }
     first = next((rows for rows in found.values() if len(rows)), hashed)
-    order = hashed.groupby("label", sort=False)["mAP@ALL"].mean().sort_values(ascending=False).index
+    shown = pd.concat(found.values())
+    ranked = found["32 bits"] if len(found["32 bits"]) else first
+    order = [*ranked.groupby("label")["mAP@ALL"].mean().sort_values(ascending=False).index, *shown["label"]]
     made = hashed.iloc[0]
     lines = [
         "Every method from one classifier per seed, under one budget (`shc sweep benchmarks/comparison.yaml`, CPU, "
@@ -105,12 +109,11 @@ def comparison_numbers(frame: "pd.DataFrame") -> list[str]:
         f"| method | saw | {' | '.join(COLUMNS)} |",
         f"|---|---|{'---|' * len(COLUMNS)}",
     ]
-    for label in order:
-        if any(label in column for column in text.values()):
-            saw = ", ".join(sorted(set(hashed.loc[hashed["label"] == label, "information"])))
-            values = " | ".join(column.get(label, "") for column in text.values())
-            name = f"**{label}**" if label == "shc" else label
-            lines.append(f"| {name} | {saw} | {values} |")
+    for label in dict.fromkeys(order):
+        saw = "; ".join(sorted(set(shown.loc[shown["label"] == label, "information"])))
+        values = " | ".join(column.get(label, "") for column in text.values())
+        name = f"**{label}**" if label == "shc" else label
+        lines.append(f"| {name} | {saw} | {values} |")
     return lines
 
 

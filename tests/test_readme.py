@@ -82,6 +82,8 @@ def test_the_comparison_becomes_a_table_of_methods(tmp_path):
     assert rows["shc"][3].startswith(f"{shc.mean():.3f} ± ") and rows["shc"][3].endswith(f"({len(shc)})")
     half = 2.776 * shc.std(ddof=1) / len(shc) ** 0.5  # Student's t at 97.5 %, 4 degrees of freedom
     assert rows["shc"][3].split(" ± ")[1].startswith(f"{half:.3f}")
-    assert "tree" in rows["shpdh"][1]
+    assert "tree" in rows["shpdh"][1] and rows["shc"][1] == "classes"  # whatever S its ablations were given
+    at = frame[(frame["block"] == "closed") & (frame["bits"] == 32)].groupby("label")["mAP@ALL"].mean()
+    assert [name for name in rows if name in at] == list(at.sort_values(ascending=False).index)
     alone = readme.comparison_numbers(frame[frame["block"] == "closed"])
     assert alone[4].count("|  ") >= 1  # what was not run stays empty
