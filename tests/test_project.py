@@ -22,7 +22,7 @@ import shc
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted(module.name for module in pkgutil.walk_packages(shc.__path__, "shc."))
 FILES = sorted((ROOT / "shc").rglob("*.py"))
-PIP_BLOCK = ["-c constraints.txt", "-e .[notebooks,test]"]
+PIP_BLOCK = ["-c constraints.txt", "-e .[notebooks,scale,test]"]
 
 
 def project_table():

@@ -15,9 +15,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT = "semantic-hash-centers"
-EXTRAS = ("notebooks", "test")
+EXTRAS = ("notebooks", "scale", "test")
 LEFT_OUT = re.compile(r"nvidia-|cuda-|triton|pip$|setuptools$|wheel$")
-HEADER = "# The versions tested; renew: pip install -U -e .[notebooks,test] && python tools/write_constraints.py"
+HEADER = "# The versions tested; renew: pip install -U -e .[notebooks,scale,test] && python tools/write_constraints.py"
 
 
 def installed_closure(project: str, extras: tuple[str, ...]) -> dict[str, str]:
