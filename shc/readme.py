@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shc.runs import RunError
+from shc.scale_page import speed_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +68,8 @@ def numbers(records: Path) -> str:
         from shc import frames
 
         lines += ["", *comparison_numbers(frames.read_frame(records / "comparison.csv"))]
+    if (records / "metrics.json").exists():
+        lines += ["", *speed_numbers(json.loads((records / "metrics.json").read_text(encoding="utf-8")))]
     return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from shc.pipeline import SEQUENCE, notebooks_folder, read_notebook, source_hash
 from shc.readme import numbers
 from shc.runs import Run, RunError, atomic_write
+from shc.scale_page import scale_numbers
 
 THUMBNAILS = {  # notebook → the figure of the run that stands for it in the README
     "00_tour": "00_tour",
@@ -53,10 +54,17 @@ def refresh(run: Run) -> list[str]:
     record = json.dumps(dict(results=run.results(), parameters=run.parameters()), indent=1, sort_keys=True) + "\n"
     root = notebooks_folder().parent
     atomic_write(root / "benchmarks" / "quickstart.json", lambda f: f.write_text(record, encoding="utf-8"))
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    text = with_numbers(readme, numbers(root / "benchmarks"))
-    atomic_write(root / "README.md", lambda f: f.write_text(text, encoding="utf-8"))
+    write_page(root / "README.md", numbers(root / "benchmarks"))
+    if (root / "benchmarks" / "scale.json").exists():
+        found = json.loads((root / "benchmarks" / "scale.json").read_text(encoding="utf-8"))
+        write_page(root / "docs" / "scale.md", "\n".join(scale_numbers(found)))
     return told
+
+
+def write_page(file: Path, text: str) -> None:
+    """Put numbers where a page has room for them."""
+    page = with_numbers(file.read_text(encoding="utf-8"), text)
+    atomic_write(file, lambda f: f.write_text(page, encoding="utf-8"))
 
 
 def write_pictures(run: Run) -> None:

@@ -1,0 +1,89 @@
+"""The numbers of README and docs/scale.md on speed, as text: from the records that `benchmarks/` scripts wrote."""
+
+from collections.abc import Mapping
+from typing import Any
+
+TIMES = {"minutes": 60, "hours": 3600, "days": 86_400}
+SIZES = (10**6, 10**8, 10**9)
+
+
+def in_time(seconds: float) -> str:
+    """Seconds in the unit that people would use.
+
+    >>> in_time(0.004), in_time(30), in_time(7200)
+    ('0.004 s', '30 s', '2.0 hours')
+    """
+    unit, name = max(((size, name) for name, size in TIMES.items() if seconds >= 2 * size), default=(1, "s"))
+    value = seconds / unit
+    return f"{value:.2g} s" if unit == 1 and value < 10 else f"{value:.0f} s" if unit == 1 else f"{value:.1f} {name}"
+
+
+def in_bytes(count: float) -> str:
+    """A number of bytes in MB or GB.
+
+    >>> in_bytes(8e6), in_bytes(8e9)
+    ('8 MB', '8.0 GB')
+    """
+    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+
+
+def speed_numbers(record: Mapping[str, Any]) -> list[str]:
+    """README's table of evaluation speed, from the record of benchmarks/metrics.py."""
+    lines = [
+        f"Evaluation beside the loop that papers usually evaluate with (`python benchmarks/metrics.py`, "
+        f"{record['processor']}, one thread, {record['date']}, medians of {record['repeats']}): seconds for all "
+        "queries.",
+        "",
+        "| queries × database | bits | classes | usual loop, mAP | NumPy, mAP | numba, mAP | numba, all metrics |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        seconds, faster = row["seconds"], row["times_faster"]
+        cell = lambda name, s=seconds, f=faster: f"{s[name][0]:.3g} s (× {f[name]:.0f})" if name in s else "–"
+        lines.append(
+            f"| {row['queries']:,} × {row['database']:,} | {row['bits']} | {row['classes']} "
+            f"| {seconds['usual loop'][0]:.3g} s | {cell('numpy')} | {cell('numba')} | {cell('numba, all metrics')} |"
+        )
+    return lines
+
+
+def scale_numbers(record: Mapping[str, Any]) -> list[str]:
+    """The tables of docs/scale.md, from the record of benchmarks/scale.py: what was measured, and what follows."""
+    queries, largest = record["queries"], record["rows"][-1]
+    searched = [row for row in record["rows"] if "search" in row][-1]
+    pair = largest["count"]["seconds"] / queries / largest["database"]
+    find = searched["search"]["seconds"] / queries / searched["database"]
+    image = 1 / record["encode"]["images_per_second"]
+    octets = record["bits"] / 8
+    lines = [
+        f"Measured (`python benchmarks/scale.py`, {record['processor']}, {record['threads']} threads, "
+        f"{record['date']}, {record['bits']} bits, {record['classes']} classes, {queries} queries):",
+        "",
+        "| codes | counting for an evaluation | memory for it | building an index | the "
+        f"{record['k']} nearest | memory for it |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        index = (
+            f"{in_time(row['build']['seconds'])} | {in_time(row['search']['seconds'])} "
+            f"| {row['search']['megabytes']:.0f} MB"
+            if "search" in row
+            else "– | – | –"
+        )
+        count = row["count"]
+        lines.append(f"| {row['database']:,} | {in_time(count['seconds'])} | {count['megabytes']:.0f} MB | {index} |")
+    lines += [
+        "",
+        f"Unit costs: {pair * 1e9:.2f} ns to count a pair of a query and an item, {find * 1e9:.2f} ns to search past "
+        f"an item, {image * 1e6:.0f} µs to encode an image ({record['encode']['net']}, {record['encode']['size']} pixels, "
+        f"{record['encode']['device']}), {octets:.0f} bytes to keep a code. From them, for one such machine:",
+        "",
+        "| images | encode them all | codes | evaluate 1,000 queries | search for one |",
+        "|---|---|---|---|---|",
+    ]
+    for size in SIZES:
+        lines.append(
+            f"| {size:,} | {in_time(size * image)} | {in_bytes(size * octets)} | {in_time(size * pair * 1000)} "
+            f"| {in_time(size * find)} |"
+        )
+    return lines
