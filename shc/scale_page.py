@@ -76,7 +76,8 @@ def scale_numbers(record: Mapping[str, Any]) -> list[str]:
         "",
         f"Unit costs: {pair * 1e9:.2f} ns to count a pair of a query and an item, {find * 1e9:.2f} ns to search past "
         f"an item, {image * 1e6:.0f} µs to encode an image ({record['encode']['net']}, "
-        f"{record['encode']['size']} pixels, {record['encode']['device']}), {octets:.0f} bytes to keep a code. From them, for one such machine:",
+        f"{record['encode']['size']} pixels, {record['encode']['device']}), {octets:.0f} bytes to keep a "
+        "code. From them, for one such machine:",
         "",
         "| images | encode them all | codes | evaluate 1,000 queries | search for one |",
         "|---|---|---|---|---|",
