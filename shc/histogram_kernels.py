@@ -22,6 +22,7 @@ def _popcount(typing_context: Any, word: Any) -> Any:
 
 popcount: Any = intrinsic(_popcount)
 TILE = 2048  # pairs of distances that stand in the fastest cache
+LARGE = 4096  # items; for fewer, summing the table of pairs costs more than it saves, measured at 64 to 255 bits
 
 
 @njit(nogil=True, cache=True)
@@ -87,7 +88,7 @@ def count_levels(query, columns, edges, labels, blocks, levels, query_labels, ou
     part = np.empty(size, np.int64)
     for b in range(len(blocks) - 1):
         start, stop = edges[blocks[b]], edges[blocks[b + 1]]
-        large = size <= 256 and stop - start > 4 * size * size  # else summing the table would cost more than it saves
+        large = size <= 256 and stop - start > LARGE
         for q in range(query.shape[0]):
             if large:
                 count_pairwise(query[q], columns, start, stop, table, two, out[q, 0])

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shc import hamming, histogram_engines, histograms
+from shc import hamming, histogram_engines, histogram_kernels, histograms
 from shc.hierarchy import Hierarchy
 from shc.histograms import level_histogram, ordered_precisions, prepare
 
@@ -60,6 +60,15 @@ def test_chunks_and_blocks_of_any_size(monkeypatch, engine, bits):
         monkeypatch.setattr(histogram_engines, "CACHE", cache)
         monkeypatch.setattr(histogram_engines, "PAIRS", pairs)
         np.testing.assert_array_equal(level_histogram(*sides, levels, engine=engine), expected)
+
+
+@pytest.mark.parametrize("bits", [5, 64, 100, 128, 255, 256])
+@pytest.mark.parametrize("size", [4_097, 9_000])  # odd, and more than one tile of pairs
+def test_large_blocks_are_counted_in_pairs(bits, size):
+    assert size > histogram_kernels.LARGE
+    sides = draw(12, queries=7, database=size, bits=bits)
+    expected = level_histogram(*sides, TREE.shared_levels(), engine="numpy")
+    np.testing.assert_array_equal(level_histogram(*sides, TREE.shared_levels()), expected)
 
 
 def test_bfloat16_products_are_exact_where_they_are_used():
