@@ -15,7 +15,7 @@ HEAD = """\
 # Written by tools/write_comparison.py: every method from one classifier per seed, under one budget, several seeds, on a
 # fifth of the images. hasher_lr and options are the best of eight trials on validation images (tuning.yaml and .csv).
 #
-#     shc sweep benchmarks/comparison.yaml --jobs 2 --table benchmarks/comparison.csv     # resumable; 5 hours of one core
+#     shc sweep benchmarks/comparison.yaml --jobs 2 --table benchmarks/comparison.csv     # resumable; 5 core hours
 name: comparison
 notebook: method_run
 set: {scale: 0.2, epochs: 30, hasher_epochs: 8, batch: 64}
