@@ -200,12 +200,10 @@ def unquantized_map(
 ) -> float:
     """mAP@ALL when ranking by the cosine of the real-valued outputs [N, K]: what rounding to bits can lose."""
     a, b = (torch.nn.functional.normalize(x, dim=1) for x in (queries, database))
-    values = []
+    alone, values = np.ones(len(b), dtype=int), []  # no ties: every rank holds one image
     for row, label in zip(a, query_labels, strict=True):
         relevant = (database_labels == label)[(b @ row).argsort(descending=True, stable=True)].numpy()
-        values.append(
-            metrics.expected_ap(np.ones(len(b), dtype=int), relevant.astype(int))
-        )  # every rank holds one image
+        values.append(metrics.expected_ap(alone, relevant.astype(int)))
     return round(float(np.mean(values)), 6)
 
 

@@ -15,7 +15,7 @@ HEAD = """\
 # Written by tools/write_comparison.py: every method from one classifier per seed, under one budget, several seeds, on a
 # fifth of the images. hasher_lr and options are the best of eight trials on validation images (tuning.yaml and .csv).
 #
-#     shc sweep benchmarks/comparison.yaml --jobs 2 --table benchmarks/comparison.csv     # resumable; 5 hours of one core
+#     shc sweep benchmarks/comparison.yaml --jobs 2 --table benchmarks/comparison.csv     # resumable; 5 core hours
 name: comparison
 notebook: method_run
 set: {scale: 0.2, epochs: 30, hasher_epochs: 8, batch: 64}
@@ -34,8 +34,8 @@ def main() -> None:
     options = parser.parse_args()
     trials = frames.read_frame(BENCHMARKS / "tuning.csv")
     chosen = {str(name): best(part) for name, part in trials[~trials["frozen"]].groupby("method")}
-    from_classifier = f"method: udmsh, init: classifier, {chosen['udmsh']}, bits: 32, {THREE}"
-    chosen["udmsh"] += ", hasher_epochs: 38"  # it has no classifier to start from: those 30 epochs and its own 8
+    udmsh = chosen["udmsh"]
+    chosen["udmsh"] = f"{udmsh}, hasher_epochs: 38"  # it has no classifier to start from: those 30 epochs and its own 8
     ablated = f"{ABLATED}, {best(trials[trials['frozen']])}"
 
     def compared(block: str, where: str) -> list[str]:
@@ -53,7 +53,7 @@ def main() -> None:
         *compared("closed", "bits: 32"),
         f"{{name: reference, method: shc, {chosen['shc']}, bits: 32, reference: true, {THREE}}}",
         f"{{name: closed, method: lsh, init: classifier, frozen: true, bits: 32, {THREE}}}",
-        f"{{name: closed, {from_classifier}}}",
+        f"{{name: closed, method: udmsh, init: classifier, {udmsh}, bits: 32, {THREE}}}",
         *compared("unseen", "protocol: unseen-classes, bits: 32"),
         f"{{name: dose, {shc}, shuffled: [0.0, 0.25, 0.5, 0.75, 1.0], {ablated}}}",
         f'{{name: distance, method: shc, {FIVE}, bits: [32, 64], min_distance: ["0", rule, max], {ablated}}}',
