@@ -71,14 +71,25 @@ def count_numpy(
     size = part.bits + 1
     small = np.uint8 if part.bits < 256 else np.uint16
     for q, (code, row) in enumerate(zip(query, levels[query_labels], strict=True)):
-        distances: np.ndarray = np.zeros(len(part.codes), small)
-        for column, word in zip(part.codes.T, code, strict=True):  # 64 bits at a time
+        distances = np.bitwise_count(part.columns[0] ^ code[0]).astype(small, copy=False)
+        for column, word in zip(part.columns[1:], code[1:], strict=True):  # 64 bits at a time
             distances += np.bitwise_count(column ^ word)
-        out[q, 0] += np.bincount(distances, minlength=size)
+        out[q, 0] += counted(distances, size)
         for segment in np.flatnonzero(row[part.labels]):
             counts = np.bincount(distances[part.edges[segment] : part.edges[segment + 1]], minlength=size)
             out[q, row[part.labels[segment]]] += counts
             out[q, 0] -= counts
+
+
+def counted(distances: np.ndarray, size: int) -> np.ndarray:
+    """How often each of 0 … size−1 occurs: `np.bincount`, with two neighbouring uint8 distances as one number."""
+    if distances.dtype != np.uint8:
+        return np.bincount(distances, minlength=size)
+    even = len(distances) // 2 * 2
+    table = np.bincount(distances[:even].view(np.uint16), minlength=256 * size)[: 256 * size].reshape(size, 256)
+    counts = table.sum(1) + table[:, :size].sum(0)
+    counts[distances[even:]] += 1
+    return counts
 
 
 def count_torch(

@@ -138,7 +138,9 @@ def from_histogram(
     def block(histogram: np.ndarray) -> dict[str, np.ndarray]:
         total = histogram.sum(1)  # [q, K+1]
         relevant = histogram[:, level:].sum(1)
-        ball, held = total[:, : radius + 1].sum(1), total.any(0)  # distances at which nothing stands take no part
+        ball = total[:, : radius + 1].sum(1)
+        stands = np.flatnonzero(total.any(0))
+        held = slice(stands[0], stands[-1] + 1)  # distances beyond those that occur take no part
         reach = np.cumsum(total, axis=1).min(0)  # the fewest items of a query within each distance
         values = {"mAP@ALL": expected_ap(total[:, held], relevant[:, held])}
         top = {at: _nearest(histogram, reach, at) for at in {*ks, *graded}}

@@ -57,9 +57,9 @@ def before(counts: np.ndarray) -> np.ndarray:
     return np.cumsum(counts, axis=-1) - counts
 
 
-def taken(total: np.ndarray, k: int) -> np.ndarray:
-    """[B, D]: how many items of each group are among the first k."""
-    return np.clip(k - before(total), 0, total)
+def taken(total: np.ndarray, k: int, start: np.ndarray | None = None) -> np.ndarray:
+    """[B, D]: how many items of each group are among the first k; `start` is before(total), if known."""
+    return np.clip(k - (before(total) if start is None else start), 0, total)
 
 
 def top_mass(total: np.ndarray, mass: np.ndarray, k: int) -> np.ndarray:
@@ -73,16 +73,15 @@ def weighted_precisions(total: np.ndarray, relevant: np.ndarray, mass: np.ndarra
     Items that are not relevant have no mass. At position i of a group of n, with ρ relevant items and mass s, the
     expectation is [ρ·before + s + (i−1)(ρs − s)/(n−1)] / n: the item's own mass, then that of the i−1 in front of it.
     """
-    step = mass * share_of_others(relevant, total)
-    terms = ramp(before(total), taken(total, k), relevant * before(mass) + mass, step)
+    start, step = before(total), mass * share_of_others(relevant, total)
+    terms = ramp(start, taken(total, k, start), relevant * before(mass) + mass, step)
     return ratio(terms, total).sum(-1)
 
 
 def discounted(sizes: np.ndarray, mass: np.ndarray, discounts: np.ndarray) -> np.ndarray:
     """[B]: Σ over groups of mean gain × Σ of the discounts at its ranks; discounts [k+1] are summed up to each rank."""
     edges = np.minimum(np.cumsum(sizes, axis=-1), len(discounts) - 1).astype(np.int64)
-    start = np.minimum(before(sizes), len(discounts) - 1).astype(np.int64)
-    return (ratio(mass, sizes) * (discounts[edges] - discounts[start])).sum(-1)
+    return (ratio(mass, sizes) * np.diff(discounts[edges], axis=-1, prepend=0)).sum(-1)
 
 
 def summed_to_each_rank(sizes: np.ndarray, mass: np.ndarray, k: int) -> np.ndarray:
@@ -107,7 +106,8 @@ def ap_at_cut(
     `precisions` places the hits inside a group; `choose(values, probabilities)` picks from one value per number of
     hits; `by_hits` divides by the hits in the top k instead of min(k, R).
     """
-    start, found, drawn = before(total), before(relevant), taken(total, k)
+    start, found = before(total), before(relevant)
+    drawn = taken(total, k, start)
     whole = drawn == total
     summed = np.where(whole, precisions(start, found, total, relevant), 0.0).sum(-1)
     inside = np.where(whole, relevant, 0.0).sum(-1)
