@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shc import runs
 from shc.bounds import lower_bound
 from shc.centers import default_sweeps, solve
 
@@ -205,19 +206,11 @@ def add(record: dict, part: str, row: dict, options: argparse.Namespace) -> None
             "what": "loss f of hash centers by solver, with the best known loss and a lower bound; other instances "
             "against long runs; growth with the number of classes",
             "date": row["date"],
-            "device": f"{processor()}, {os.cpu_count()} cores, {platform.system()}; one thread, machine shared",
+            "device": f"{runs.processor()}, {os.cpu_count()} cores, {platform.system()}; one thread, machine shared",
             "versions": versions(),
             "seed": options.seed,
         }
         Path(options.record).write_text(json.dumps(whole | record, indent=1) + "\n")
-
-
-def processor() -> str:
-    """Name of the processor, as the system tells it."""
-    facts = Path("/proc/cpuinfo")
-    lines = facts.read_text().splitlines() if facts.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def versions() -> dict[str, str]:

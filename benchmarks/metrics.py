@@ -13,7 +13,6 @@ one, so its time is proportional to them).
 
 import argparse
 import json
-import platform
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -46,7 +45,7 @@ def main() -> None:
             print(in_words(rows[-1]), flush=True)
             if options.record:
                 record = dict(
-                    date=runs.today(), versions=runs.library_versions(), processor=processor(), seed=0,
+                    date=runs.today(), versions=runs.library_versions(), processor=runs.processor(), seed=0,
                     flipped=FLIPPED, repeats=options.repeats, threads=options.threads, rows=rows,
                 )  # fmt: skip
                 Path(options.record).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -121,7 +120,7 @@ def draw(rng: np.random.Generator, centers: np.ndarray, count: int) -> tuple[np.
 def usual_ap(query: np.ndarray, database: np.ndarray, query_onehot: np.ndarray, database_onehot: np.ndarray) -> float:
     """mAP as much published code computes it: per query a product with all codes, a sort, and the hits' precisions.
 
-    Codes are float32 rows, labels one-hot rows; ties stand as the sort leaves them; divided by the hits that were found.
+    Codes are float32 rows, labels one-hot rows; ties stand as the sort leaves them; the divisor is the number of hits.
     """
     values = []
     for code, label in zip(query, query_onehot, strict=True):
@@ -141,17 +140,6 @@ def megabytes(run: Callable[[], Any]) -> float:
         return round(tracemalloc.get_traced_memory()[1] / 1e6, 1)
     finally:
         tracemalloc.stop()
-
-
-def processor() -> str:
-    """Name of the processor, and the number of cores that this process may use."""
-    info = Path("/proc/cpuinfo")
-    named = (
-        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.exists()
-        else []
-    )
-    return f"{named[0] if named else platform.processor() or platform.machine()}"
 
 
 def in_words(row: dict[str, Any]) -> str:

@@ -48,8 +48,8 @@ def main() -> None:
             rows.append(measure(query, words, rng, options))
             print(json.dumps(rows[-1]), flush=True)
     record = dict(
-        date=runs.today(), versions=runs.library_versions(), processor=processor(), seed=0, threads=options.threads,
-        repeats=options.repeats, bits=BITS, classes=CLASSES, queries=QUERIES, k=K, rows=rows,
+        date=runs.today(), versions=runs.library_versions(), processor=runs.processor(), seed=0,
+        threads=options.threads, repeats=options.repeats, bits=BITS, classes=CLASSES, queries=QUERIES, k=K, rows=rows,
         encode=encoding(options),
     )  # fmt: skip
     print(json.dumps(record["encode"]))
@@ -119,15 +119,6 @@ def timed(run: Callable[[], Any], repeats: int) -> dict[str, float]:
         done.set()
         watcher.join()
     return dict(seconds=round(float(np.median(seconds)), 4), megabytes=round(max(most - before, 0) / 1e6, 1))
-
-
-def processor() -> str:
-    """Name of the processor."""
-    import platform
-
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

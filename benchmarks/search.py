@@ -130,14 +130,6 @@ def against_faiss(folder: str, options: argparse.Namespace) -> list[dict[str, An
     return rows
 
 
-def cpu() -> str:
-    """The processor's model name."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--items", type=int, default=1_000_000)
@@ -181,7 +173,7 @@ def main() -> None:
         record = dict(
             items=options.items, queries=options.queries, bits=options.bits, k=options.k, repeats=options.repeats,
             seed=options.seed, clusters=CLUSTERS, flips=FLIPS, results=results, against_faiss=direct,
-            device=f"{len(all_cores())} cores, {cpu()}", versions=versions, date=runs.today(),
+            device=f"{len(all_cores())} cores, {runs.processor()}", versions=versions, date=runs.today(),
         )  # fmt: skip
         Path(options.record).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         print("record:", options.record)

@@ -86,9 +86,11 @@ def counted(distances: np.ndarray, size: int) -> np.ndarray:
     if distances.dtype != np.uint8:
         return np.bincount(distances, minlength=size)
     even = len(distances) // 2 * 2
-    table = np.bincount(distances[:even].view(np.uint16), minlength=256 * size)[: 256 * size].reshape(size, 256)
-    counts = table.sum(1) + table[:, :size].sum(0)
-    counts[distances[even:]] += 1
+    table = np.bincount(distances[:even].view(np.uint16), minlength=256 * size)[: 256 * size]
+    table = table.reshape(size, 256)[:, :size]
+    counts = table.sum(0) + table.sum(1)
+    for distance in distances[even:]:
+        counts[distance] += 1
     return counts
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from shc.pipeline import SEQUENCE, notebooks_folder, read_notebook, source_hash
 from shc.readme import numbers
 from shc.runs import Run, RunError, atomic_write
-from shc.scale_page import scale_numbers
+from shc.scale_page import scale_numbers, search_numbers
 
 THUMBNAILS = {  # notebook → the figure of the run that stands for it in the README
     "00_tour": "00_tour",
@@ -55,9 +55,14 @@ def refresh(run: Run) -> list[str]:
     root = notebooks_folder().parent
     atomic_write(root / "benchmarks" / "quickstart.json", lambda f: f.write_text(record, encoding="utf-8"))
     write_page(root / "README.md", numbers(root / "benchmarks"))
-    if (root / "benchmarks" / "scale.json").exists():
-        found = json.loads((root / "benchmarks" / "scale.json").read_text(encoding="utf-8"))
-        write_page(root / "docs" / "scale.md", "\n".join(scale_numbers(found)))
+    pages = [("scale.json", scale_numbers), ("search.json", search_numbers)]
+    told_of_scale = [
+        "\n".join(write(json.loads((root / "benchmarks" / name).read_text(encoding="utf-8"))))
+        for name, write in pages
+        if (root / "benchmarks" / name).exists()
+    ]
+    if told_of_scale:
+        write_page(root / "docs" / "scale.md", "\n\n".join(told_of_scale))
     return told
 
 

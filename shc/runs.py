@@ -363,6 +363,14 @@ def library_versions() -> dict[str, str]:
     return found
 
 
+def processor() -> str:
+    """Name of the processor, as the system tells it."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text(encoding="utf-8").splitlines() if facts.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def today() -> str:
     """The date in UTC, as written into artifacts and records."""
     return datetime.now(UTC).strftime("%Y-%m-%d")

@@ -212,7 +212,7 @@ def client(jobs: int, scheduler: str | None) -> Iterator[Any]:
         from distributed import Client
     except ImportError as error:
         raise RunError(
-            "running cells in parallel needs the extra `notebooks`: pip install 'semantic-hash-centers[notebooks]'; "
+            "running cells in parallel needs Dask: pip install 'semantic-hash-centers[notebooks]' (or [scale]); "
             "--jobs 1 works without it"
         ) from error
     with ExitStack() as stack:
