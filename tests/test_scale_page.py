@@ -1,0 +1,60 @@
+"""What the README and docs/scale.md say of speed is what the records hold."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from shc import cli, scale_page
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+
+
+def record(name):
+    return json.loads((ROOT / "benchmarks" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_the_pages_hold_what_the_records_say():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "\n".join(scale_page.speed_numbers(record("metrics"))) in readme
+    assert "\n".join(scale_page.scale_numbers(record("scale"))) in PAGE
+    assert "\n".join(scale_page.search_numbers(record("search"))) in PAGE
+
+
+def test_unit_costs_are_the_largest_measurement_divided():
+    rows = [
+        {"database": 10**5, "count": {"seconds": 9.0, "megabytes": 1}, "build": {"seconds": 1.0},
+         "search": {"seconds": 2.0, "megabytes": 5}},
+        {"database": 10**6, "count": {"seconds": 0.02, "megabytes": 60}},
+    ]  # fmt: skip
+    lines = scale_page.scale_numbers(
+        dict(
+            rows=rows, queries=100, bits=128, classes=10, k=5, threads=2, processor="a machine", date="2026-01-02",
+            encode=dict(images_per_second=2000, net="cnn", size=32, device="cpu"),
+        )
+    )  # fmt: skip
+    assert "| 100,000 | 9 s | 1 MB | 1 s | 2 s | 5 MB |" in lines
+    assert "| 1,000,000 | 0.02 s | 60 MB | – | – | – |" in lines
+    costs = next(line for line in lines if line.startswith("Unit costs"))
+    assert "0.20 ns to count" in costs and "200.00 ns to search" in costs and "500 µs to encode" in costs
+    # 10⁹ images: 5e5 s of encoding, 16 bytes a code, 1,000 queries × 0.2 ns, 200 ns for one query
+    assert lines[-1] == "| 1,000,000,000 | 5.8 days | 16.0 GB | 3.3 minutes | 3.3 minutes |"
+
+
+@pytest.mark.parametrize("seconds, text", [(0.0042, "0.0042 s"), (59, "59 s"), (150, "2.5 minutes"), (3e5, "3.5 days")])
+def test_seconds_in_the_unit_people_use(seconds, text):
+    assert scale_page.in_time(seconds) == text
+
+
+def test_commands_of_the_page_parse(monkeypatch):
+    monkeypatch.setattr(cli, "COMMANDS", dict.fromkeys(cli.COMMANDS, lambda options: 0))
+    blocks = re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    ours = [line for line in lines if re.match(r"(shc|torchrun) ", line)]
+    assert len(ours) >= 5
+    for line in ours:
+        _, _, arguments = line.partition("-m shc " if line.startswith("torchrun") else "shc ")
+        assert cli.main(shlex.split(arguments)) == 0, line
