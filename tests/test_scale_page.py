@@ -51,8 +51,8 @@ def test_seconds_in_the_unit_people_use(seconds, text):
 
 def test_commands_of_the_page_parse(monkeypatch):
     monkeypatch.setattr(cli, "COMMANDS", dict.fromkeys(cli.COMMANDS, lambda options: 0))
-    blocks = re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    lines = [line.split("#")[0].strip() for language, block in blocks if not language for line in block.splitlines()]
     ours = [line for line in lines if re.match(r"(shc|torchrun) ", line)]
     assert len(ours) >= 5
     for line in ours:
