@@ -458,7 +458,7 @@ def test_a_new_file_is_a_new_data_set(tmp_path, monkeypatch):
         ({"fold": 6}, r"fold=6 does not exist: emoji has 0 to 5 .*noto, emojione, fluent, twemoji, fxemoji, openmoji"),
         ({"fold": -1}, r"fold=-1 does not exist"),
         ({"name": "shapes", "fold": 1}, r"fold=1 does not exist: shapes has only fold 0"),
-        ({"protocol": "open"}, r"protocol='open' is unknown; choose 'closed' or 'unseen-classes'"),
+        ({"protocol": "open"}, r"protocol='open' is unknown to emoji; choose closed or unseen-classes"),
     ],
     ids=str,
 )

@@ -1,7 +1,8 @@
-"""Image data sets, all as one record: images, labels, names, an optional class tree and disjoint splits.
+"""Image data sets, all as one record: images, labels, names, an optional class tree and splits.
 
 A data set is one file in this folder: a function from `Options` to `ImageSet`, registered by `@dataset("name")` and
-found by that name. Images are uint8 tensors, so that a whole set fits on the training device.
+found by that name. Images are one uint8 tensor, so that a whole set fits on the training device; where that would take
+too much memory they are decoded when they are asked for (`shc.datasets.streams`).
 """
 
 import difflib
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shc.datasets.sources import SourceFile
 from shc.hierarchy import Hierarchy
 
 if TYPE_CHECKING:
@@ -31,9 +33,11 @@ DATA_FOLDER = Path(__file__).parent / "data"
 class ImageSet:
     """A data set in memory.
 
-    `images` uint8 [N, 3, S, S]; `labels` int64 [N], positions in `class_names`; every split int64 [n], positions in
-    `images`, no image in two splits. `train_classes` int64: the classes that occur in `train`. `groups` holds facts
-    per image, int64 [N] each, named by `group_names` (for `emoji`: the style and the drawing that an image shows).
+    `images` uint8 [N, 3, S, S]; `labels` int64 [N], positions in `class_names`, or label sets bool [N, C]; every split
+    int64 [n], positions in `images`. No image stands in two splits, except that the official protocol of some sets
+    ranks the training images themselves: then `database` contains `train`, and `val`. `train_classes` int64: the
+    classes that occur in `train`. `groups` holds facts per image, int64 [N] each, named by `group_names` (for `emoji`:
+    the style and the drawing that an image shows).
     `class_similarity` float64 [C, C] is the exact similarity of the classes where it is known. `fingerprint` (sha256)
     identifies source, renderer, parameters, names and splits; it does not depend on the pixels.
     """
@@ -75,6 +79,8 @@ class Options:
     seed: int = 0
     fold: int = 0
     protocol: str = "closed"
+    root: str = ""
+    val: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("size", "seed", "fold"):
@@ -86,8 +92,14 @@ class Options:
             raise ValueError(f"scale={self.scale} must be above 0 and at most 1; 1 gives 10,000 training images")
         if not 16 <= self.size <= 256:
             raise ValueError(f"size={self.size} must lie between 16 and 256 pixels; 32 and 64 are usual")
-        if self.protocol not in PROTOCOLS:
-            raise ValueError(f"protocol={self.protocol!r} is unknown; choose {' or '.join(map(repr, PROTOCOLS))}")
+        if isinstance(self.val, bool) or not isinstance(self.val, (int, float, np.number)) or not 0 <= self.val <= 0.5:
+            raise ValueError(f"val={self.val!r} must be a share of the training images between 0 (none) and 0.5")
+        object.__setattr__(self, "val", float(self.val))
+        known = _entry(self.name).protocols
+        if self.protocol == "closed":  # everywhere the name of the usual protocol
+            object.__setattr__(self, "protocol", known[0])
+        if self.protocol not in known:
+            raise ValueError(f"protocol={self.protocol!r} is unknown to {self.name}; choose {' or '.join(known)}")
 
     def check_fold(self, folds: int, what: str) -> None:
         """Raise ValueError unless the data set has the fold; `what` says what its folds are."""
@@ -96,29 +108,66 @@ class Options:
             raise ValueError(f"fold={self.fold} does not exist: {self.name} has {known} ({what})")
 
 
+@dataclass(frozen=True)
+class About:
+    """What `shc datasets` tells of a data set: facts of its publishers, not of files on this machine."""
+
+    classes: str = ""  # e.g. "100 in 20 super-classes"
+    images: str = ""  # e.g. "50,000 + 10,000, 32 px"
+    labels: str = "one class"
+    terms: str = ""  # licence, or terms of use
+    files: tuple[SourceFile, ...] = ()  # below `root`; none for a data set that the package carries
+
+
 Builder = Callable[[Options], ImageSet]
-_REGISTRY: dict[str, Builder] = {}
 
 
-def dataset(name: str) -> Callable[[Builder], Builder]:
-    """Register the decorated function `Options -> ImageSet`; its docstring's first line is the description."""
+@dataclass(frozen=True)
+class Entry:
+    """A registered data set."""
+
+    build: Builder
+    protocols: tuple[str, ...]
+    about: About
+
+    @property
+    def description(self) -> str:
+        """First line of the builder's docstring."""
+        return (self.build.__doc__ or "").strip().split("\n")[0]
+
+
+_REGISTRY: dict[str, Entry] = {}
+
+
+def dataset(
+    name: str, protocols: tuple[str, ...] = PROTOCOLS, about: About | None = None
+) -> Callable[[Builder], Builder]:
+    """Register the decorated function `Options -> ImageSet`; its docstring's first line is the description.
+
+    `protocols` are the ways of splitting that it knows, the usual one first.
+    """
 
     def register(build: Builder) -> Builder:
-        _REGISTRY[name] = build
+        _REGISTRY[name] = Entry(build, protocols, about or About())
         return build
 
     return register
 
 
+def entries() -> dict[str, Entry]:
+    """Every data set in this folder by name."""
+    for module in pkgutil.iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+    return dict(sorted(_REGISTRY.items()))
+
+
 def available() -> dict[str, str]:
     """Name and one-line description of every data set in this folder.
 
-    >>> list(available())
-    ['emoji', 'shapes']
+    >>> {"emoji", "shapes"} <= set(available())
+    True
     """
-    for module in pkgutil.iter_modules(__path__):
-        import_module(f"{__name__}.{module.name}")
-    return {name: (build.__doc__ or "").strip().split("\n")[0] for name, build in sorted(_REGISTRY.items())}
+    return {name: entry.description for name, entry in entries().items()}
 
 
 def load(
@@ -128,24 +177,27 @@ def load(
     seed: int = 0,
     fold: int = 0,
     protocol: str = "closed",
+    root: str = "",
+    val: float = 0.1,
 ) -> ImageSet:
     """Load a data set by name; rendered images come from the cache folder if they were rendered before.
 
     `scale` in (0, 1] shrinks every split (at least 2 images per class and split); `size` is the image's side in pixels;
     `seed` draws the renders; `fold` selects what is held out (for `emoji`, the family of drawings);
-    `protocol="unseen-classes"` trains on four classes of each super-class and retrieves among the fifth ones.
-    Raises ValueError for an unknown name and for values out of range.
+    `protocol="unseen-classes"` trains on four classes of each super-class and retrieves among the fifth ones. Real
+    data sets have protocols of their own ("closed" is the usual one of each), lie in the folder `root` (empty: the
+    user's data folder), and give the share `val` of their training images to choose epochs by.
+    Raises ValueError for an unknown name, for values out of range, and for files that are missing or damaged.
 
     >>> tiny = load("emoji", scale=0.02)
     >>> tuple(tiny.images.shape), sorted(tiny.splits)
     ((1700, 3, 32, 32), ['database', 'query', 'query_seen', 'train', 'val'])
     """
-    return _builder(name)(Options(name, scale, size, seed, fold, protocol))
+    return _entry(name).build(Options(name, scale, size, seed, fold, protocol, root, val))
 
 
 def check(name: str, **options: Any) -> None:
     """Raise the ValueError that `load` would raise for these arguments, without loading anything."""
-    _builder(name)
     Options(name, **options)
 
 
@@ -179,7 +231,7 @@ def read_archive(file_name: str) -> dict[str, np.ndarray]:
         raise ValueError(f"{file} is {state}; it is part of the package, so install the package again") from error
 
 
-def _builder(name: str) -> Builder:
+def _entry(name: str) -> Entry:
     modules = {module.name for module in pkgutil.iter_modules(__path__)}
     if name not in _REGISTRY and name in modules:
         import_module(f"{__name__}.{name}")

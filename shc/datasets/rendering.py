@@ -81,7 +81,7 @@ def rendered_set(
     splits = dict(zip(labels, torch.arange(sum(counts)).split(counts), strict=True))
     all_labels = torch.cat(list(labels.values()))
     all_groups = {name: torch.cat([parts[split] for split in labels]) for name, parts in groups.items()}
-    parameters = asdict(options)
+    parameters = {name: value for name, value in asdict(options).items() if name not in ("root", "val")}
     plan = {split: _digest(all_labels[rows], *(g[rows] for g in all_groups.values())) for split, rows in splits.items()}
     identity = dict(source=source, parameters=parameters, class_names=class_names, splits=plan)
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
