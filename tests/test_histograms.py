@@ -87,7 +87,7 @@ def test_a_memory_mapped_database_is_read_where_it_is(tmp_path):
     counted = level_histogram(hamming.pack(query), mapped, query_labels, database_labels, bits=64)
     np.testing.assert_array_equal(counted, expected)
     prepared = prepare(hamming.pack(query), mapped, query_labels, database_labels, bits=64)
-    assert np.shares_memory(prepared.database, mapped)
+    assert np.shares_memory(prepared.database, mapped) and np.shares_memory(prepared.database_labels, database_labels)
 
 
 def test_the_bar_counts_every_pair(capsys, monkeypatch):
