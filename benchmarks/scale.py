@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ def main() -> None:
             file = write_codes(Path(folder) / "codes.npy", size)
             row: dict[str, Any] = dict(database=size)
             for task in (counting, building, searching) if size <= SEARCHED else (counting,):
-                with fresh.Pool(1) as pool:
-                    row[task.__name__] = pool.apply(task, (file, options))
+                with ProcessPoolExecutor(1, fresh) as process:
+                    row[task.__name__] = process.submit(task, file, options).result()
             rows.append(row)
             print(json.dumps(row), flush=True)
     record = dict(
