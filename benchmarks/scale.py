@@ -97,7 +97,7 @@ def building(file: Path, options: argparse.Namespace) -> dict[str, float]:
 
 
 def searching(file: Path, options: argparse.Namespace) -> dict[str, float]:
-    """Seconds and memory of the nearest neighbors of all queries."""
+    """Seconds of the nearest neighbors of all queries, and the memory that this takes beside the index."""
     index, query = HammingIndex.open("memory:", bits=BITS), random_words(np.random.default_rng(1), QUERIES)
     index.add(np.load(file, mmap_mode="r"))
     return timed(lambda: index.search(query, k=K), options.repeats)

@@ -99,8 +99,10 @@ def prepare(
         query_ids, database_ids, table = _shared_labels(query_ids, database_ids)
     else:
         if (classes := 1 + max(int(query_ids.max()), int(database_ids.max()))) > MANY:
-            known, ids = np.unique(np.concatenate([query_ids, database_ids]), return_inverse=True)
-            query_ids, database_ids, classes = ids[: len(query_ids)], ids[len(query_ids) :], len(known)
+            known, query_ids = np.unique(query_ids, return_inverse=True)
+            place = np.minimum(np.searchsorted(known, database_ids), len(known) - 1)
+            classes = len(known) + 1  # those that queries have, and one for all others
+            database_ids = np.where(known[place] == database_ids, place, len(known))
         table = np.eye(classes, dtype=np.uint8)
     return Retrieval(query, database, query_ids, database_ids, table, query_bits)
 
@@ -229,6 +231,8 @@ def _labels(labels: Any, size: int, side: str) -> np.ndarray:
         raise ValueError(f"{side}_labels have dtype {labels.dtype}; expected integer class ids, or 0/1 label sets")
     if labels.min(initial=0) < 0:
         raise ValueError(f"{side}_labels hold {labels.min()}; class ids start at 0 (leave unlabelled items out)")
+    if int(labels.max(initial=0)) >= 2**63:
+        raise ValueError(f"{side}_labels hold {labels.max()}; class ids must be below 2^63")
     if labels.ndim == 2:
         if labels.max(initial=0) > 1:
             raise ValueError(f"{side}_labels hold {labels.max()}; label sets [N, C] hold only 0 and 1")

@@ -87,14 +87,14 @@ def scale_numbers(record: Mapping[str, Any]) -> list[str]:
         f"Measured (`python benchmarks/scale.py`, {record['processor']}, {record['threads']} threads, "
         f"{record['date']}, {record['bits']} bits, {record['classes']} classes, {queries} queries):",
         "",
-        "| codes | counting for an evaluation | memory for it | building an index | the "
-        f"{record['k']} nearest | memory for it |",
+        "| codes | counting for an evaluation | memory for it | building an index | memory for it | the "
+        f"{record['k']} nearest |",
         "|---|---|---|---|---|---|",
     ]
     for row in record["rows"]:
         index = (
-            f"{in_time(row['building']['seconds'])} | {in_time(row['searching']['seconds'])} "
-            f"| {row['searching']['megabytes']:.0f} MB"
+            f"{in_time(row['building']['seconds'])} | {row['building']['megabytes']:.0f} MB "
+            f"| {in_time(row['searching']['seconds'])}"
             if "searching" in row
             else "– | – | –"
         )
