@@ -4,16 +4,19 @@
     python benchmarks/scale.py --largest 1e6 --record ""     # a try
 
 Codes are random words in a file, which is memory-mapped: counting and searching cost the same for any codes, and
-nothing here says how good a ranking is. Every figure is the median of several repetitions; memory is what the process
-held at most while it worked, beyond what it held before.
+nothing here says how good a ranking is. Every figure is the median of several repetitions. Each size is measured in a
+process of its own; memory is what that process held at most while it worked, beyond what it held before, without the
+pages of the mapped file.
 """
 
 import argparse
 import json
+import multiprocessing
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +42,16 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="of the encoder")
     parser.add_argument("--record", default="benchmarks/scale.json", help="where to write; '' for nowhere")
     options = parser.parse_args()
-    rng = np.random.default_rng(0)
-    query = rng.integers(0, 2**63, (QUERIES, 1), dtype=np.uint64)
-    rows = []
+    rows, fresh = [], multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         for size in (size for size in SIZES if size <= options.largest):
-            words = write_codes(Path(folder) / "codes.npy", size, rng)
-            rows.append(measure(query, words, rng, options))
-            print(json.dumps(rows[-1]), flush=True)
+            file = write_codes(Path(folder) / "codes.npy", size)
+            row: dict[str, Any] = dict(database=size)
+            for task in (counting, building, searching) if size <= SEARCHED else (counting,):
+                with ProcessPoolExecutor(1, fresh) as process:
+                    row[task.__name__] = process.submit(task, file, options).result()
+            rows.append(row)
+            print(json.dumps(row), flush=True)
     record = dict(
         date=runs.today(), versions=runs.library_versions(), processor=runs.processor(), seed=0,
         threads=options.threads, repeats=options.repeats, bits=BITS, classes=CLASSES, queries=QUERIES, k=K, rows=rows,
@@ -57,30 +62,45 @@ def main() -> None:
         Path(options.record).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def write_codes(file: Path, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A memory-mapped file of random words uint64 [size, 1]."""
+def write_codes(file: Path, size: int) -> Path:
+    """A file of random words uint64 [size, 1]."""
     words = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint64, shape=(size, 1))
+    rng = np.random.default_rng(0)
     for start in range(0, size, 10**6):
-        words[start : start + 10**6] = rng.integers(0, 2**63, (min(10**6, size - start), 1), dtype=np.uint64)
+        words[start : start + 10**6] = random_words(rng, min(10**6, size - start))
     words.flush()
-    del words
-    return np.load(file, mmap_mode="r")
+    return file
 
 
-def measure(
-    query: np.ndarray, words: np.ndarray, rng: np.random.Generator, options: argparse.Namespace
-) -> dict[str, Any]:
-    """Seconds and memory of counting and of searching for all queries."""
-    labels = rng.integers(0, CLASSES, len(query)), rng.integers(0, CLASSES, len(words), dtype=np.int64)
-    counting = timed(
-        lambda: level_histogram(query, words, *labels, bits=BITS, threads=options.threads), options.repeats
+def random_words(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Packed codes uint64 [count, 1]."""
+    return rng.integers(0, 2**64, (count, 1), dtype=np.uint64)
+
+
+def counting(file: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Seconds and memory of the histograms of all queries."""
+    words, rng = np.load(file, mmap_mode="r"), np.random.default_rng(1)
+    query, query_labels = random_words(rng, QUERIES), rng.integers(0, CLASSES, QUERIES)
+    labels = rng.integers(0, CLASSES, len(words))
+    count = lambda words, labels: level_histogram(
+        query, words, query_labels, labels, bits=BITS, threads=options.threads
     )
-    row: dict[str, Any] = dict(database=len(words), count=counting)
-    if len(words) <= SEARCHED:
-        index = HammingIndex.open("memory:", bits=BITS)
-        row["build"] = timed(lambda: index.add(words), 1)
-        row["search"] = timed(lambda: index.search(query, k=K), options.repeats)
-    return row
+    count(query, query_labels)  # compile
+    return timed(lambda: count(words, labels), options.repeats)
+
+
+def building(file: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Seconds and memory of an index in memory."""
+    words = np.load(file, mmap_mode="r")
+    HammingIndex.open("memory:", bits=BITS).add(words[:1000])  # import faiss
+    return timed(lambda: HammingIndex.open("memory:", bits=BITS).add(words), options.repeats)
+
+
+def searching(file: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Seconds of the nearest neighbors of all queries, and the memory that this takes beside the index."""
+    index, query = HammingIndex.open("memory:", bits=BITS), random_words(np.random.default_rng(1), QUERIES)
+    index.add(np.load(file, mmap_mode="r"))
+    return timed(lambda: index.search(query, k=K), options.repeats)
 
 
 def encoding(options: argparse.Namespace) -> dict[str, Any]:
@@ -92,12 +112,7 @@ def encoding(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def timed(run: Callable[[], Any], repeats: int) -> dict[str, float]:
-    """Median seconds of a call after a first one, and the most memory it took, in megabytes.
-
-    The first call compiles; a call that is timed once (building an index) has none before it.
-    """
-    if repeats > 1:
-        run()
+    """Median seconds of a call after a first one, and the most memory that they took, in megabytes."""
     process, most, done = psutil.Process(), 0, threading.Event()
     before = process.memory_info().rss - process.memory_info().shared
 
@@ -111,14 +126,14 @@ def timed(run: Callable[[], Any], repeats: int) -> dict[str, float]:
     watcher.start()
     seconds = []
     try:
-        for _ in range(repeats):
+        for _ in range(repeats + 1):
             started = time.perf_counter()
             run()
             seconds.append(time.perf_counter() - started)
     finally:
         done.set()
         watcher.join()
-    return dict(seconds=round(float(np.median(seconds)), 4), megabytes=round(max(most - before, 0) / 1e6, 1))
+    return dict(seconds=round(float(np.median(seconds[1:])), 4), megabytes=round(max(most - before, 0) / 1e6, 1))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_encode(commands)
     add_evaluate(commands)
     search = commands.add_parser("search", help="find a run's images that look like a picture of yours")
-    search.add_argument("--run", default="runs/quickstart", metavar="FOLDER", help="run folder (runs/quickstart)")
+    search.add_argument("--run", default="quickstart", metavar="FOLDER", help="run folder, or its name (quickstart)")
     search.add_argument("--image", action="append", required=True, metavar="FILE", help="a picture; may be repeated")
     search.add_argument("-k", type=int, default=10, metavar="N", help="neighbors to find (default: 10)")
     search.add_argument("--index", default="memory:", metavar="URI", help="memory:FOLDER, lance:FOLDER, lance+s3://…")
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except pipeline.ParameterError as error:
         print(f"shc: {error}", file=sys.stderr)
         return 2
-    except (ValueError, RunError, pipeline.NotebookError) as error:
+    except (ValueError, RunError, pipeline.NotebookError, FloatingPointError) as error:
         print(f"shc: {error}", file=sys.stderr)
         return 1
 
@@ -181,6 +181,8 @@ def command_evaluate(options: argparse.Namespace) -> int:
     """Print, and write, the metrics between two stores."""
     from shc.store_evaluation import evaluate_stores, write_scores
 
+    if options.out and (Path(options.out).is_dir() or not Path(options.out).resolve().parent.is_dir()):
+        raise pipeline.ParameterError(f"--out {options.out}: give a file in a folder that exists, e.g. scores.json")
     scores = evaluate_stores(
         options.query, *options.database, k=options.k, graded_k=options.graded_k, radius=options.radius,
         convention=options.convention, skip_unlabelled=options.skip_unlabelled, jobs=options.jobs,

@@ -46,6 +46,7 @@ class Task:
     source: str  # a folder, or the name of a split
     is_split: bool
     out: str
+    key: str  # of the store's manifest
 
 
 def encode(
@@ -112,7 +113,10 @@ def encode_shard(task: Task, number: int, part: tuple[int, list[str]]) -> int:
         raise RunError(
             f"a worker does not see {task.out}; start the workers where the output folder is shared under the same path"
         )
-    store, net = EncodedStore(task.out), load(task)
+    store = EncodedStore(task.out)
+    if store.manifest.key != task.key:
+        raise RunError(f"{task.out} was begun anew in another way while this job waited; encode into another --out")
+    net = load(task)
     failed: dict[str, str] = {}
     kept: list[int] = []
     codes = [np.zeros((0, -(-store.bits // 64)), dtype=np.uint64)]
@@ -187,7 +191,7 @@ def _plan(
         run=str(run.resolve()), kind=kind, hasher=hasher.key, fingerprint=data.fingerprint,
         size=data.images.shape[-1], classes=len(data.train_classes), device=device,
         source=str(split) if images is None else str(Path(images).resolve()), is_split=images is None,
-        out=str(out.resolve()),
+        out=str(out.resolve()), key=manifest.key,
     )  # fmt: skip
     return task, manifest, names
 

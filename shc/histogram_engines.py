@@ -108,7 +108,7 @@ def count_torch(
     labels = given(np.repeat(part.labels, np.diff(part.edges)), torch.int64)
     table, height, size = given(levels, torch.int32), out.shape[1], part.bits + 1
     columns = min(PAIRS // 64, len(part.codes))
-    step = max(PAIRS // columns, 1)
+    step = max(min(PAIRS // columns, PAIRS // (height * size)), 1)  # few bins too: they are numbered in 32 bits
     for start in range(0, len(part.codes), columns):
         inside = slice(start, start + columns)
         database = given(hamming.unpack(part.codes[inside], part.bits), kind).T  # [K, m]

@@ -18,6 +18,7 @@ from shc import hamming
 from shc.histogram_engines import ENGINES, Part
 
 CHUNK = 2**20  # rows of the database at a time
+MANY = 2048  # class ids above are numbered anew: the table of their levels would be large where ids have gaps
 BAR_AFTER = 2  # seconds; shorter counts show no bar
 SHARED_LABELS_BLOCK = 1024  # rows of a product of label sets at a time, so that it stays small
 
@@ -97,9 +98,12 @@ def prepare(
     elif query_ids.ndim == 2:
         query_ids, database_ids, table = _shared_labels(query_ids, database_ids)
     else:
-        classes, ids = np.unique(np.concatenate([query_ids, database_ids]), return_inverse=True)
-        query_ids, database_ids = ids[: len(query_ids)], ids[len(query_ids) :]
-        table = np.eye(len(classes), dtype=np.uint8)
+        if (classes := 1 + max(int(query_ids.max()), int(database_ids.max()))) > MANY:
+            known, query_ids = np.unique(query_ids, return_inverse=True)
+            place = np.minimum(np.searchsorted(known, database_ids), len(known) - 1)
+            classes = len(known) + 1  # those that queries have, and one for all others
+            database_ids = np.where(known[place] == database_ids, place, len(known))
+        table = np.eye(classes, dtype=np.uint8)
     return Retrieval(query, database, query_ids, database_ids, table, query_bits)
 
 
@@ -227,11 +231,13 @@ def _labels(labels: Any, size: int, side: str) -> np.ndarray:
         raise ValueError(f"{side}_labels have dtype {labels.dtype}; expected integer class ids, or 0/1 label sets")
     if labels.min(initial=0) < 0:
         raise ValueError(f"{side}_labels hold {labels.min()}; class ids start at 0 (leave unlabelled items out)")
+    if int(labels.max(initial=0)) >= 2**63:
+        raise ValueError(f"{side}_labels hold {labels.max()}; class ids must be below 2^63")
     if labels.ndim == 2:
         if labels.max(initial=0) > 1:
             raise ValueError(f"{side}_labels hold {labels.max()}; label sets [N, C] hold only 0 and 1")
         return labels.astype(bool)
-    return labels.astype(np.int64)
+    return labels.astype(np.int64, copy=False)
 
 
 def _level_table(levels: np.ndarray, query_ids: np.ndarray, database_ids: np.ndarray) -> np.ndarray:

@@ -134,6 +134,11 @@ def from_histogram(
     ranking.check_radius(radius)
     ks, graded = _several(k), _several(graded_k)
     level = height or 1  # of relevant items
+    if histogram.ndim != 3 or not histogram.size or not histogram.any():
+        raise ValueError(
+            f"histogram {list(histogram.shape)} counts no items; expected counts [queries, levels, K+1], as made by "
+            "shc.histograms.level_histogram"
+        )
 
     def block(histogram: np.ndarray) -> dict[str, np.ndarray]:
         total = histogram.sum(1)  # [q, K+1]

@@ -78,27 +78,27 @@ def search_numbers(record: Mapping[str, Any]) -> list[str]:
 def scale_numbers(record: Mapping[str, Any]) -> list[str]:
     """The tables of docs/scale.md, from the record of benchmarks/scale.py: what was measured, and what follows."""
     queries, largest = record["queries"], record["rows"][-1]
-    searched = [row for row in record["rows"] if "search" in row][-1]
-    pair = largest["count"]["seconds"] / queries / largest["database"]
-    find = searched["search"]["seconds"] / queries / searched["database"]
+    searched = [row for row in record["rows"] if "searching" in row][-1]
+    pair = largest["counting"]["seconds"] / queries / largest["database"]
+    find = searched["searching"]["seconds"] / queries / searched["database"]
     image = 1 / record["encode"]["images_per_second"]
     octets = record["bits"] / 8
     lines = [
         f"Measured (`python benchmarks/scale.py`, {record['processor']}, {record['threads']} threads, "
         f"{record['date']}, {record['bits']} bits, {record['classes']} classes, {queries} queries):",
         "",
-        "| codes | counting for an evaluation | memory for it | building an index | the "
-        f"{record['k']} nearest | memory for it |",
+        "| codes | counting for an evaluation | memory for it | building an index | memory for it | the "
+        f"{record['k']} nearest |",
         "|---|---|---|---|---|---|",
     ]
     for row in record["rows"]:
         index = (
-            f"{in_time(row['build']['seconds'])} | {in_time(row['search']['seconds'])} "
-            f"| {row['search']['megabytes']:.0f} MB"
-            if "search" in row
+            f"{in_time(row['building']['seconds'])} | {row['building']['megabytes']:.0f} MB "
+            f"| {in_time(row['searching']['seconds'])}"
+            if "searching" in row
             else "– | – | –"
         )
-        count = row["count"]
+        count = row["counting"]
         lines.append(f"| {row['database']:,} | {in_time(count['seconds'])} | {count['megabytes']:.0f} MB | {index} |")
     lines += [
         "",

@@ -7,6 +7,7 @@ id, a label and a path. Another engine is a subclass of `HammingIndex` and two l
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -15,7 +16,7 @@ import numpy as np
 from shc import hamming
 from shc.histograms import to_numpy
 
-MOST_BITS = 1024
+MOST_BITS, LARGEST_ID = 1024, 2**63 - 1
 PACK_BLOCK = 65_536  # ±1 codes packed at a time, so that checking them needs little memory
 FORMS = "memory:, memory:FOLDER, lance:FOLDER, lance:///FOLDER (an absolute path) and lance+s3://BUCKET/PREFIX"
 
@@ -124,17 +125,21 @@ class HammingIndex(ABC):
         if not len(packed):
             raise SearchError(f"codes have shape {list(np.shape(codes))}; there is nothing to add")
         items = Items(packed, _ids(ids, len(packed)), _labels(labels, len(packed)), _paths(paths, len(packed)))
-        if ids is None:
-            items = Items(packed, np.arange(len(packed)) + self._last_id() + 1, items.labels, items.paths)
-        elif items.ids.min() <= self._last_id():
-            items = _without(items, self._find(items.ids), self.uri)
-        before, self.bits = self.bits, bits
-        try:
-            if len(items.ids):
-                self._insert(items)
-        except BaseException:
-            self.bits = before
-            raise
+        with self._writing():
+            last = self._last_id()
+            if ids is None:
+                if last + len(packed) > LARGEST_ID:
+                    raise SearchError(f"ids after the largest, {last}, would exceed 2^63 - 1; give ids")
+                items = Items(packed, np.arange(len(packed)) + last + 1, items.labels, items.paths)
+            elif items.ids.min() <= last:
+                items = _without(items, self._find(items.ids), self.uri)
+            before, self.bits = self.bits, bits
+            try:
+                if len(items.ids):
+                    self._insert(items)
+            except BaseException:
+                self.bits = before
+                raise
         return len(items.ids)
 
     @overload
@@ -180,6 +185,10 @@ class HammingIndex(ABC):
         """Make the index last. `memory:FOLDER` is written as it is now; Lance, stored by each `add`, is tidied up."""
 
     # -------------------------------------------------------------------------------------- what an engine gives
+
+    def _writing(self) -> AbstractContextManager[Any]:
+        """Keeps other writers away between looking for ids and inserting items, where an engine has any."""
+        return nullcontext()
 
     @abstractmethod
     def _last_id(self) -> int:
@@ -305,7 +314,7 @@ def _ids(ids: Any, size: int) -> np.ndarray:
     ids = to_numpy(ids)
     if ids.shape != (size,) or (size and ids.dtype.kind not in "iu"):
         raise SearchError(f"ids {list(ids.shape)} of {ids.dtype} must be one whole number per code, [{size}]")
-    if size and (ids.min() < 0 or ids.max() >= 2**63):
+    if size and (ids.min() < 0 or ids.max() > LARGEST_ID):
         raise SearchError(f"ids run from {ids.min()} to {ids.max()}; expected 0 to 2^63 - 1")
     values, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():

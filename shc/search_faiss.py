@@ -39,6 +39,7 @@ class MemoryIndex(HammingIndex):
         self.paths = np.zeros(0, dtype=object)  # stays empty while no item has a path
         self.waiting: list[Items] = []  # what adds brought since the arrays were joined
         self.last, self.ascending = -1, True
+        self.saved = _state(self.file)
         if self.file is not None and self.file.exists():
             self._load(self.file, options)
             return
@@ -51,13 +52,18 @@ class MemoryIndex(HammingIndex):
         return 0 if self.engine is None else self.engine.ntotal
 
     def save(self) -> None:
-        """Write the index to its folder, atomically."""
+        """Write the index to its folder, atomically; SearchError if another process saved it since it was opened."""
         if self.file is None:
             raise SearchError("index memory: has no folder to be saved in; open it as memory:FOLDER")
         if self.engine is None:
             raise SearchError(f"index {self.uri} is empty; add codes before it is saved")
         import faiss
 
+        if _state(self.file) != self.saved:
+            raise SearchError(
+                f"index {self.uri} was saved by another process since it was opened here, and saving would lose what "
+                "that one added; open it again and add there"
+            )
         self._join()
         arrays: dict[str, Any] = dict(
             index=faiss.serialize_index_binary(self.engine), ids=self.ids, labels=self.labels,
@@ -74,6 +80,7 @@ class MemoryIndex(HammingIndex):
             raise SearchError(
                 f"index {self.uri} was not saved: {why}; make room or the folder writable, and save again"
             ) from error
+        self.saved = _state(self.file)
 
     def _load(self, file: Path, asked: dict[str, Any]) -> None:
         import faiss
@@ -93,7 +100,7 @@ class MemoryIndex(HammingIndex):
             raise SearchError(f"index {self.uri} is of kind {kind!r}, not {asked['kind']!r}; leave kind out")
         _, self.options = _options(options | asked | {"kind": kind})
         for name in list(KINDS[kind])[:-1]:
-            if self.options[name] != options[name]:
+            if self.options[name] not in (options[name], getattr(engine, name, None)):
                 raise SearchError(
                     f"index {self.uri} was built with {name}={options[name]}, not {asked[name]}; leave it out, or fill "
                     "an index elsewhere"
@@ -233,6 +240,14 @@ class MemoryIndex(HammingIndex):
         none = np.zeros((len(rows), 0), dtype=np.uint8)
         items = Items(none, self.ids[rows], self.labels[rows], self._paths(rows))
         return ragged(len(queries), query, distances, items)
+
+
+def _state(file: Path | None) -> tuple[int, int] | None:
+    """What tells one saved file from another, None where there is none: when it was written, and its size."""
+    if file is None or not file.exists():
+        return None
+    found = file.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 def _options(given: dict[str, Any]) -> tuple[str, dict[str, int]]:

@@ -2,15 +2,16 @@
 
 Every `add` and `delete` is one commit, so a writer that is killed leaves whole batches only. Bits and fingerprint stand
 in the metadata of the table's schema. No approximate index is made or used: every query reads all codes, some 50 ms for
-a million, so `memory:` is the engine for many queries. Several writers may add at the same time if they give different
-ids; an add sees only what was there when it began. In an object store, the first add must have ended before.
-Keys, region and endpoint of a store are the usual AWS_… environment variables.
+a million, so `memory:` is the engine for many queries. Writers on one machine take turns. In an object store nothing
+keeps them apart: there the first add must have ended before others begin, and these must give different ids. Keys,
+region and endpoint of a store are the usual AWS_… environment variables.
 """
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -143,11 +144,13 @@ class LanceIndex(HammingIndex):
 
     def _made(self, schema: Any) -> Any:
         """The table, made unless another writer was first."""
-        with _alone(self.folder):
-            if not self._there():
-                self.database.create_table(TABLE, schema=schema, exist_ok=True)
-                self.table = self._opened()
+        if not self._there():
+            self.database.create_table(TABLE, schema=schema, exist_ok=True)
+            self.table = self._opened()
         return self.table
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return _alone(self.folder)
 
     def _remove(self, ids: np.ndarray) -> None:
         with self._told():
@@ -199,7 +202,10 @@ class LanceIndex(HammingIndex):
 
 @contextmanager
 def _alone(folder: Path | None) -> Iterator[None]:
-    """Let one writer at a time look for the table and make it: LanceDB lets a second one replace the first one's."""
+    """Let one writer at a time look for the table and for ids, make what is not there, and add.
+
+    LanceDB alone would let a second writer replace the first one's table, and store an id twice.
+    """
     if folder is None or fcntl is None:
         yield
         return
@@ -274,7 +280,7 @@ def _bucket(uri: str, place: str) -> tuple[str, dict[str, str]]:
         urlopen(address, timeout=CONNECT).close()
     except HTTPError as error:  # an answer, if only to say that one must not ask like this
         error.close()
-    except OSError as error:
+    except (OSError, HTTPException, ValueError) as error:
         told = "AWS_ENDPOINT_URL" if endpoint else "the network; for a store of your own set AWS_ENDPOINT_URL"
         why = getattr(error, "reason", error)
         raise SearchError(f"index {uri}: no object store answers at {address} ({why}); check {told}") from error

@@ -9,7 +9,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +108,11 @@ def _write_lance(file: Path, table: Any) -> None:
                     os.fsync(handle)
                 finally:
                     os.close(handle)
-        if not file.exists():  # else another process has been faster with the same
-            with suppress(FileExistsError):
-                os.rename(temporary / "codes.lance", file)
+        try:
+            os.rename(temporary / "codes.lance", file)
+        except OSError:
+            if not file.exists():  # else another process has been faster with the same
+                raise
     except Exception as error:  # lancedb reports a full disk as a RuntimeError
         if isinstance(error, OSError) or "No space left" in str(error):
             why = getattr(error, "strerror", None) or "the disk is full"

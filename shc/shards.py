@@ -9,7 +9,9 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from shc.runs import RunError, atomic_write, library_versions, read_json, today
 from shc.shard_files import as_words, read_shard, write_shard
 
 VERSION = 1
+ABANDONED = 3600  # seconds; no shard takes so long to write
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,9 @@ class EncodedStore:
             raise RunError(f"{folder} holds codes but no manifest.json; choose another --out, or delete the folder")
         text = json.dumps(asdict(manifest), indent=1, ensure_ascii=False)
         atomic_write(folder / "manifest.json", lambda f: f.write_text(text, encoding="utf-8"))
-        return cls(folder)
+        store = cls(folder)
+        _check_same(folder, store.manifest, manifest)  # another process may have begun it otherwise meanwhile
+        return store
 
     @property
     def bits(self) -> int:
@@ -141,6 +146,12 @@ class EncodedStore:
         """Read a shard, without its ids if they are not wanted; RunError if it is missing, damaged or another's."""
         table, failed = self._read(number, [*(["id"] if ids else []), "label", "code"])
         codes = as_words(table["code"], -(-self.bits // 64))
+        expected = min(self.manifest.shard, self.manifest.total - number * self.manifest.shard)
+        if len(codes) + len(failed) != expected:
+            raise RunError(
+                f"{self.file(number)} holds {len(codes)} codes and {len(failed)} failures of {expected} images; delete "
+                "it and repeat `shc encode`"
+            )
         return Shard(table["id"].to_pylist() if ids else [], table["label"].to_numpy().astype(np.int32), codes, failed)
 
     def failed_in(self, number: int) -> dict[str, str]:
@@ -161,11 +172,13 @@ class EncodedStore:
 
     def codes(self) -> np.ndarray:
         """All packed codes uint64 [N, W]; 8 bytes for each image and 64 bits."""
-        return np.concatenate([self.read(n, ids=False).codes for n in range(self.manifest.shards)])
+        none = np.zeros((0, -(-self.bits // 64)), dtype=np.uint64)
+        return np.concatenate([none, *(self.read(n, ids=False).codes for n in range(self.manifest.shards))])
 
     def labels(self) -> np.ndarray:
         """All labels int32 [N], −1 where unknown."""
-        return np.concatenate([self.read(n, ids=False).labels for n in range(self.manifest.shards)])
+        none = np.zeros(0, dtype=np.int32)
+        return np.concatenate([none, *(self.read(n, ids=False).labels for n in range(self.manifest.shards))])
 
     def ids(self) -> list[str]:
         """All ids."""
@@ -175,18 +188,24 @@ class EncodedStore:
         """Delete a shard, to make it again."""
         file = self.file(number)
         left = file.with_name(f".{file.name}.removed")
-        shutil.rmtree(left, ignore_errors=True)
+        _delete(left)
         os.rename(file, left)  # at once, while deleting a folder takes many steps
-        self.clean()
+        _delete(left)
 
     def failed(self) -> dict[str, str]:
         """Why images could not be read, by id."""
         return {name: why for number in range(self.manifest.shards) for name, why in self.failed_in(number).items()}
 
     def clean(self) -> None:
-        """Delete what killed writers left; only when nothing writes any more."""
+        """Delete what killed writers left; what changed within the last ABANDONED seconds may be another's work."""
         for left in self.folder.glob(".*codes-*"):
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > ABANDONED:
+                    _delete(left)
+
+
+def _delete(left: Path) -> None:
+    shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def _check_same(folder: Path, there: Manifest, wanted: Manifest) -> None:

@@ -195,6 +195,35 @@ def test_damage_and_gaps_are_told(run, folder, tmp_path):
     assert store.file(1).read_bytes() == whole
 
 
+def test_a_shard_that_lacks_rows_is_not_evaluated(tmp_path):
+    store = EncodedStore.start(tmp_path, Manifest(8, "h", "f", 5, 3, "parquet", ["a"], None, 0))
+    store.write(1, Shard(["x"], np.zeros(1, np.int32), np.zeros((1, 1), np.uint64)))
+    with pytest.raises(RunError, match=r"codes-00001\.parquet holds 1 codes and 0 failures of 2 images; delete it"):
+        store.read(1)
+
+
+@pytest.mark.parametrize("format", ["parquet", "lance"])
+def test_two_processes_may_write_the_same_shard(tmp_path, format):
+    store = EncodedStore.start(tmp_path, Manifest(8, "h", "f", 1, 1, format, ["a"], None, 0))
+    for _ in range(2):  # the second one could not know of the first
+        store.write(0, Shard(["x"], np.zeros(1, np.int32), np.ones((1, 1), np.uint64)))
+    (tmp_path / ".codes-00000.now").write_text("another process is writing")
+    store.clean()
+    assert (tmp_path / ".codes-00000.now").exists() and store.codes().tolist() == [[1]]
+
+
+def test_a_job_does_not_write_into_a_store_that_was_begun_anew(run, folder, tmp_path):
+    from shc import encode as module
+
+    task, manifest, names = module._plan(run[0].path, tmp_path, folder, None, "semantic", 2, "parquet", "cpu")
+    EncodedStore.start(tmp_path, manifest)
+    (tmp_path / "manifest.json").write_text(
+        json.dumps(json.loads((tmp_path / "manifest.json").read_text()) | {"shard": 5})
+    )
+    with pytest.raises(RunError, match="was begun anew in another way while this job waited"):
+        module.encode_shard(task, 1, (2, names[2:4]))
+
+
 def test_bad_arguments_are_told(run, tmp_path, monkeypatch, capsys):
     out = tmp_path / "store"
     for options, told in (
@@ -376,6 +405,8 @@ def test_an_encoding_killed_at_any_moment_goes_on_to_the_same_bytes(run, folder,
         assert process.returncode in (0, -signal.SIGKILL), errors
     finished = {file.name: file.stat().st_mtime_ns for file in out.glob("codes-*")}
     assert all((out / name).read_bytes() == kept[int(name[6:11])] for name in finished)
+    for left in out.glob(".*codes*"):
+        os.utime(left, (0, 0))  # what is new may be another process's work
     process = start(str(out))
     told, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors

@@ -87,7 +87,7 @@ def test_a_memory_mapped_database_is_read_where_it_is(tmp_path):
     counted = level_histogram(hamming.pack(query), mapped, query_labels, database_labels, bits=64)
     np.testing.assert_array_equal(counted, expected)
     prepared = prepare(hamming.pack(query), mapped, query_labels, database_labels, bits=64)
-    assert np.shares_memory(prepared.database, mapped)
+    assert np.shares_memory(prepared.database, mapped) and np.shares_memory(prepared.database_labels, database_labels)
 
 
 def test_the_bar_counts_every_pair(capsys, monkeypatch):
@@ -120,6 +120,12 @@ def test_default_levels_are_equal_labels_whatever_their_values():
     np.testing.assert_array_equal(plain, obvious(query, database, query_labels, database_labels, np.eye(5, dtype=int)))
     names = np.array([3, 10**9, 7, 500, 12])
     np.testing.assert_array_equal(level_histogram(query, database, names[query_labels], names[database_labels]), plain)
+    rare = np.arange(40) * 10**6 + 10**7  # many classes that no query has
+    mixed = np.where(database_labels == 4, rare, database_labels)
+    np.testing.assert_array_equal(
+        level_histogram(query, database, np.minimum(query_labels, 3), mixed),
+        obvious(query, database, np.minimum(query_labels, 3), np.minimum(database_labels, 4), np.eye(5, dtype=int)),
+    )
     one_class = level_histogram(query, database, query_labels * 0, database_labels * 0)
     assert one_class.shape == (6, 2, 9) and one_class[:, 0].sum() == 0
 
@@ -190,6 +196,7 @@ SETS = np.array([[0, 1, 1], [1, 0, 0]])
         ({"query_labels": LABELS[:1]}, r"query_labels have shape \[1\] for 2 query_codes"),
         ({"database_labels": LABELS + 0.5}, "database_labels have dtype float64"),
         ({"database_labels": LABELS - 1}, "database_labels hold -1.*start at 0"),
+        ({"database_labels": np.array([0, 2**63], np.uint64)}, "database_labels hold 9223372036854775808.*below"),
         ({"database_labels": SETS}, r"query_labels \[2\] and database_labels \[2, 3\].*one kind"),
         ({"query_labels": SETS * 2, "database_labels": SETS}, "query_labels hold 2; label sets"),
         ({"query_labels": SETS[:, :2], "database_labels": SETS}, "2 columns and database_labels 3"),

@@ -270,3 +270,9 @@ def test_errors_name_the_value(change, told):
 def test_errors_of_the_others_name_the_value(call, told):
     with pytest.raises(ValueError, match=told):
         call()
+
+
+@pytest.mark.parametrize("counts", [np.zeros((2, 2, 9), int), np.zeros((0, 2, 9), int), np.ones((2, 9), int)])
+def test_a_histogram_without_items_is_told(counts):
+    with pytest.raises(ValueError, match=r"counts no items; expected counts .queries, levels, K.1., as made by"):
+        metrics.from_histogram(counts)

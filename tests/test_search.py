@@ -541,6 +541,41 @@ def test_the_table_is_made_by_one_writer_at_a_time(tmp_path, monkeypatch):
     assert set(new_index("lance", tmp_path).search(codes[:1], k=10).ids[0]) == set(range(10))
 
 
+def test_two_writers_of_the_same_items_store_them_once(tmp_path, monkeypatch):
+    codes, one, two = random_codes(0, 10, 16), new_index("lance", tmp_path), new_index("lance", tmp_path)
+    other, insert = threading.Thread(target=lambda: one.add(codes, ids=range(10))), two._insert
+
+    def slowly(items):  # it has seen that none of the ids is there
+        other.start()
+        other.join(0.2)
+        assert other.is_alive()  # it waits
+        insert(items)
+
+    monkeypatch.setattr(two, "_insert", slowly)
+    assert two.add(codes, ids=range(10)) == 10
+    other.join()
+    assert new_index("lance", tmp_path).count() == 10
+
+
+def test_saving_over_what_another_process_saved_is_refused(tmp_path):
+    codes, one, two = random_codes(0, 30, 16), new_index("memory", tmp_path), new_index("memory", tmp_path)
+    one.add(codes[:20])
+    one.save()
+    two.add(codes[20:])
+    with pytest.raises(SearchError, match="was saved by another process since it was opened here"):
+        two.save()
+    one.add(codes[20:])
+    one.save()
+    assert new_index("memory", tmp_path).count() == 30
+
+
+def test_ids_end_where_whole_numbers_do(index):
+    index.add(random_codes(0, 1, 16), ids=[2**63 - 1])
+    with pytest.raises(SearchError, match=r"ids after the largest, 9223372036854775807, would exceed 2\^63 - 1"):
+        index.add(random_codes(1, 1, 16))
+    assert index.count() == 1
+
+
 # ------------------------------------------------------------------------------------------ lance: an object store
 
 
