@@ -84,7 +84,9 @@ def cifar10(options: Options) -> ImageSet:
 @dataset(
     "cifar100",
     protocols=("paper", "official"),
-    about=About("100 in 20 super-classes", "50,000 + 10,000, 32 px", terms=TERMS, files=(ARCHIVE100,)),
+    about=About(
+        "100 in 20 super-classes", "50,000 + 10,000, 32 px", "one class, one super-class", TERMS, (ARCHIVE100,)
+    ),
 )
 def cifar100(options: Options) -> ImageSet:
     """CIFAR-100: small photographs of one hundred things, five to a super-class.
