@@ -5,6 +5,7 @@ archive is read member by member; the unpacked folder serves as well. The pickle
 run any code.
 """
 
+import gzip
 import hashlib
 import tarfile
 import zlib
@@ -16,7 +17,7 @@ import numpy as np
 
 from shc.datasets import About, ImageSet, Options, dataset
 from shc.datasets.reading import check_labels, check_size, resized
-from shc.datasets.sources import SourceFile, data_root, require
+from shc.datasets.sources import BLOCK, SourceFile, data_root, require
 from shc.datasets.splits import assembled, draw
 from shc.hierarchy import Hierarchy
 
@@ -202,7 +203,7 @@ def from_tar(file: Path, folder: str, wanted: Mapping[str, int]) -> dict[str, by
     """Content of the wanted members, which lie in `folder`; a length of −1 allows up to LONGEST_LIST bytes."""
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(file, "r:gz") as archive:
+        with gzip.open(file) as unzipped, tarfile.open(fileobj=unzipped, mode="r|") as archive:
             for member in archive:
                 inside, _, name = member.name.removeprefix("./").rpartition("/")
                 if inside != folder or name not in wanted or not member.isreg():
@@ -212,7 +213,9 @@ def from_tar(file: Path, folder: str, wanted: Mapping[str, int]) -> dict[str, by
                 assert stream  # a regular file has one
                 found[name] = stream.read()
                 check_length(len(found[name]), wanted[name], f"{name} in {file}")
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+            while unzipped.read(BLOCK):  # to the end, where the checksum stands
+                pass
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{file} was cut short or is damaged ({error}); delete it and fetch it again") from error
     except OSError as error:
         raise ValueError(f"{file} cannot be read ({error.strerror or error}); fetch it again") from error

@@ -61,7 +61,8 @@ def report(images: ImageSet) -> list[str]:
     if not groups:
         return [*lines, "No two images are equal."]
     total = sum(map(len, groups))
-    lines.append(f"{len(groups):,} pictures occur more than once, as {total:,} images:")
+    some = "1 picture occurs" if len(groups) == 1 else f"{len(groups):,} pictures occur"
+    lines.append(f"{some} more than once, as {total:,} images:")
     known = [split for split in ASKING if split in images.splits]
     known += [split for split in images.splits if split not in known]
     pairs_of = {(a, b): across(images, groups, a, b) for a, b in combinations(known, 2)}
