@@ -189,10 +189,17 @@ def read(options: Options, archive: SourceFile, layout: Layout) -> Content:
         read_names(files[name], classes, f"{name} in {place}")
         for name, classes in zip(layout.names, layout.classes, strict=True)
     ]
-    records = np.concatenate([np.frombuffer(files.pop(name), np.uint8).reshape(-1, width) for name in sizes])
+    images = np.empty((sum(layout.records.values()), PIXELS), np.uint8)
+    labels = np.empty((len(images), width - PIXELS), np.int64)
+    start = 0
+    for name, count in layout.records.items():
+        records = np.frombuffer(files.pop(name), np.uint8).reshape(count, width)
+        rows = slice(start, start + count)
+        labels[rows], images[rows] = records[:, :-PIXELS], records[:, -PIXELS:]
+        start += count
     return Content(
-        images=np.ascontiguousarray(records[:, -PIXELS:]).reshape(-1, 3, SIDE, SIDE),
-        labels=records[:, :-PIXELS].astype(np.int64),
+        images=images.reshape(-1, 3, SIDE, SIDE),
+        labels=labels,
         names=names,
         place=str(place),
         source=f"{archive.name} {digest.hexdigest()}",
@@ -203,7 +210,7 @@ def from_tar(file: Path, folder: str, wanted: Mapping[str, int]) -> dict[str, by
     """Content of the wanted members, which lie in `folder`; a length of −1 allows up to LONGEST_LIST bytes."""
     found: dict[str, bytes] = {}
     try:
-        with gzip.open(file) as unzipped, tarfile.open(fileobj=unzipped, mode="r|") as archive:
+        with gzip.open(file) as unzipped, tarfile.open(fileobj=unzipped, mode="r|", bufsize=BLOCK) as archive:
             for member in archive:
                 inside, _, name = member.name.removeprefix("./").rpartition("/")
                 if inside != folder or name not in wanted or not member.isreg():
