@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("refresh", "put a run's outputs into the committed notebooks"),
     ):
         commands.add_parser(name, help=text).add_argument("--name", default="quickstart", help="run folder under runs/")
-    commands.add_parser("datasets", help="list the data sets")
+    add_datasets(commands)
     commands.add_parser("methods", help="list the hashing methods")
     options = parser.parse_args(arguments)
     try:
@@ -104,6 +104,16 @@ def add_evaluate(commands: Any) -> None:
     evaluate.add_argument("--skip-unlabelled", action="store_true", help="leave out images of unknown class")
     evaluate.add_argument("--out", metavar="FILE.json", help="write the numbers there too")
     add_cluster(evaluate)
+
+
+def add_datasets(commands: Any) -> None:
+    """The arguments of `shc datasets`."""
+    datasets = commands.add_parser("datasets", help="list the data sets, fetch or check one")
+    datasets.add_argument("name", nargs="?", metavar="NAME", help="one data set in detail")
+    datasets.add_argument("--download", action="store_true", help="fetch its files from their publisher")
+    datasets.add_argument("--check", action="store_true", help="load it; count classes, look for equal images")
+    datasets.add_argument("--protocol", default="closed", metavar="NAME", help="its splits, for --check")
+    datasets.add_argument("--root", default="", metavar="DIR", help="folder of its files (default: the user's data)")
 
 
 def add_cluster(command: argparse.ArgumentParser) -> None:
@@ -244,11 +254,31 @@ def command_refresh(options: argparse.Namespace) -> int:
 
 
 def command_datasets(options: argparse.Namespace) -> int:
-    """List the data sets."""
+    """List the data sets, or show, fetch or check one."""
     from shc import datasets
+    from shc.datasets import overview, sources
 
-    for name, description in datasets.available().items():
-        print(f"{name:<10} {description}")
+    name = options.name
+    if name is None:
+        if options.download or options.check or options.root or options.protocol != "closed":
+            raise pipeline.ParameterError("say which data set, e.g. `shc datasets cifar10 --download`")
+        print("\n".join(overview.table()))
+        return 0
+    try:
+        datasets.check(name, protocol=options.protocol)
+    except ValueError as error:
+        raise pipeline.ParameterError(str(error)) from error
+    if options.download:
+        about = datasets.entries()[name].about
+        folder = sources.located(name, about.files, options.root, about.elsewhere)
+        if not sources.lacking(about.files, folder):
+            print(f"nothing to fetch: {name} is {f'in {folder}' if about.files else 'part of the package'}")
+        sources.download(about.files, folder)
+    if options.check:
+        for line in overview.check(name, options.root, options.protocol):
+            print(line, flush=True)
+    if not options.download and not options.check:
+        print("\n".join(overview.details(name, options.root)))
     return 0
 
 

@@ -117,6 +117,7 @@ class About:
     labels: str = "one class"
     terms: str = ""  # licence, or terms of use
     files: tuple[SourceFile, ...] = ()  # below `root`; none for a data set that the package carries
+    elsewhere: str = ""  # a folder that serves as root if the user's own lacks the files
 
 
 Builder = Callable[[Options], ImageSet]

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from shc.datasets import DATA_FOLDER, ImageSet, Options, dataset, read_archive
+from shc.datasets import DATA_FOLDER, PROTOCOLS, About, ImageSet, Options, dataset, read_archive
 from shc.datasets.rendering import add_noise, blur_some, per_class, per_image, rendered_set, split_classes, uniform
 from shc.hierarchy import Hierarchy
 
@@ -64,7 +64,15 @@ def drawings() -> Drawings:
     )
 
 
-@dataset("emoji")
+@dataset(
+    "emoji",
+    PROTOCOLS,
+    About(
+        "100 in 20 super-classes",
+        "67,000 renders, 16 to 256 px",
+        terms="drawings Apache-2.0, CC-BY-4.0, CC-BY-SA-4.0, MIT",
+    ),
+)
 def emoji(options: Options) -> ImageSet:
     """EmojiStyles-100: 100 emoji in 10 styles; queries show a family of drawings never seen in training.
 

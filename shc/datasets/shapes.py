@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from shc.datasets import ImageSet, Options, dataset
+from shc.datasets import PROTOCOLS, About, ImageSet, Options, dataset
 from shc.datasets.rendering import add_noise, blur_some, per_class, per_image, rendered_set, split_classes, uniform
 from shc.hierarchy import Hierarchy
 
@@ -61,7 +61,11 @@ def class_similarity() -> np.ndarray:
     return ((table[:, None] == table[None, :]) * np.array(WEIGHTS)).sum(-1).round(12)
 
 
-@dataset("shapes")
+@dataset(
+    "shapes",
+    PROTOCOLS,
+    About("100 in 20 super-classes", "62,000 renders, 16 to 256 px", terms="made by this package, as free as its code"),
+)
 def shapes(options: Options) -> ImageSet:
     """SynthShapes-100: generated silhouettes, patterns and emblems with exactly known class similarities."""
     options.check_fold(1, "generated images have no drawings to hold out")

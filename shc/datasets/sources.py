@@ -51,6 +51,14 @@ def lacking(files: Iterable[SourceFile], root: Path) -> list[SourceFile]:
     return [f for f in files if not (root / f.name).exists() and not (f.instead and (root / f.instead).exists())]
 
 
+def located(name: str, files: Iterable[SourceFile], root: str = "", elsewhere: str = "") -> Path:
+    """The folder to read from: `data_root`, or `elsewhere` if only that has every file and no root was asked for."""
+    files, own = list(files), data_root(name, root)
+    if not root and elsewhere and lacking(files, own) and not lacking(files, Path(elsewhere)):
+        return Path(elsewhere)
+    return own
+
+
 def require(name: str, files: Iterable[SourceFile], root: Path) -> None:
     """Raise MissingData unless every file is there."""
     missing = lacking(files, root)
@@ -97,6 +105,11 @@ def download(files: Iterable[SourceFile], root: Path, say: Callable[[str], objec
                 f"{source.url} could not be fetched ({reason}); what arrived is kept in {part}: repeat the command to "
                 f"go on, or put the file there by hand as {target}"
             ) from error
+        if part.stat().st_size < source.size:  # servers may hang up in the middle
+            raise ValueError(
+                f"{source.url} ended after {part.stat().st_size:,} of {source.size:,} bytes; what arrived is kept in "
+                f"{part}: repeat the command to go on"
+            )
         try:
             check_file(part, source)
         except ValueError:
