@@ -133,7 +133,7 @@ def tree(class_names: list[str]) -> Hierarchy:
     """Type of body, below it the make: a make builds several types, so that only (type, type and make) nests.
 
     The type comes first because it is what a picture shows: two sedans look more alike than a sedan and a pickup of
-    one make do.
+    one make do. The official names give 8 types and, below them, 105 groups.
 
     >>> tree(["BMW M3 Coupe 2012", "Aston Martin Virage Coupe 2012"]).paths
     (('Coupe', 'BMW Coupe'), ('Coupe', 'Aston Martin Coupe'))
