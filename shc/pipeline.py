@@ -193,6 +193,8 @@ def run_sequence(
     """
     known = all_parameters()
     given = parse_settings(settings, known) | {k: v for k, v in (("data", data), ("root", root)) if v}
+    if given.get("root"):  # the kernels run in another folder
+        given["root"] = str(Path(given["root"]).expanduser().resolve())
     values = dict(QUICK) if quick else {}
     values |= (preset_values(preset, given.get("data", "")) if preset else {}) | given
     chosen = select(first, only)
