@@ -8,10 +8,11 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 _MODULES = (
-    "bounds", "centers", "charts", "claims", "config", "constructions", "controls", "datasets", "embedding",
-    "encode", "estimates", "frames", "frontier", "hamming", "hierarchy", "histograms", "launch", "live", "methods",
-    "metrics", "models", "parameters", "pictures", "pipeline", "plots", "ranking", "refresh", "report", "runs",
-    "search", "shards", "similarity", "stages", "store_evaluation", "structure", "sweeps", "training", "widgets",
+    "bounds", "centers", "charts", "claims", "config", "constructions", "controls", "datasets",
+    "efficientnet", "embedding", "encode", "estimates", "features", "frames", "frontier", "hamming", "hierarchy",
+    "histograms", "launch", "live", "methods", "metrics", "models", "parameters", "pictures", "pipeline", "plots",
+    "presets", "ranking", "refresh", "report", "runs", "search", "shards", "similarity", "stages", "store_evaluation",
+    "structure", "sweeps", "training", "widgets",
 )  # fmt: skip
 
 

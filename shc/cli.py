@@ -22,7 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--only", metavar="NB", help="execute this notebook only, e.g. 05")
     run.add_argument("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
     run.add_argument("--data", help="data set, short for --set data=…")
-    run.add_argument("--parameters", action="store_true", help="list all parameters and stop")
+    run.add_argument("--root", metavar="FOLDER", help="with a real data set's files, short for --set root=…")
+    run.add_argument("--preset", metavar="NAME", help="paper, paper-fast or frozen: see --parameters")
+    run.add_argument("--parameters", action="store_true", help="list all parameters and presets and stop")
     sweep = commands.add_parser("sweep", help="run one notebook under many parameters, and gather one table")
     sweep.add_argument("file", metavar="FILE", help="sweep file, e.g. benchmarks/comparison.yaml")
     sweep.add_argument("--jobs", type=int, default=1, metavar="N", help="cells that run at the same time (default: 1)")
@@ -134,7 +136,7 @@ def command_run(options: argparse.Namespace) -> int:
         return 0
     run = pipeline.run_sequence(
         options.name, settings=options.settings, quick=options.quick, first=options.first, only=options.only,
-        data=options.data, say=say,
+        data=options.data, root=options.root, preset=options.preset, say=say,
     )  # fmt: skip
     from shc.report import write_report
 
@@ -229,12 +231,18 @@ def command_search(options: argparse.Namespace) -> int:
 
 
 def list_parameters() -> None:
-    """Print every parameter with the first notebook that has it, its type, default and help."""
+    """Print every parameter with the first notebook that has it, its type, default and help; then the presets."""
+    from shc.presets import PRESETS
+
     seen: set[str] = {"run"}
     for notebook, parameters in pipeline.all_parameters().items():
         for p in (p for p in parameters.values() if p.name not in seen):
             seen.add(p.name)
-            print(f"{notebook[:2]}  {p.name + ': ' + p.kind:<22} {p.default!r:<14} {p.help}")
+            print(f"{notebook[:2]}  {p.name + ': ' + p.kind:<26} {p.default!r:<14} {p.help}")
+    for name, preset in PRESETS.items():
+        told = [f"{k}={v}" for k, v in preset.values.items()]
+        told += [f"on {data}: {', '.join(f'{k}={v}' for k, v in own.items())}" for data, own in preset.of_data.items()]
+        print(f"\n--preset {name:<11} {preset.help}\n    {', '.join(told)}")
 
 
 def command_report(options: argparse.Namespace) -> int:

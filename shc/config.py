@@ -65,6 +65,10 @@ class Data(Step):
     seed: int = 0
     fold: int = 0  # which drawing family is held out
     protocol: str = "closed"  # or "unseen-classes"
+    root: str = ""  # folder of a data set that lies in files
+    val: float = 0.1  # share of the training images of such a set that epochs are chosen by
+
+    LATER = ("root", "val")
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,10 @@ class Training(Step):
     device: str = "auto"
     dtype: str = "float32"
     threads: int = 2  # the default stays 2 on any machine, so that numbers repeat
+    optimizer: str = "adamw"  # or rmsprop, the paper's
+    warmup: float = 0.2  # share of all steps in which lr rises; 0 is a plain cosine
+
+    LATER: ClassVar[tuple[str, ...]] = ("optimizer", "warmup")
 
     def check(self) -> None:
         resolve_device(self.device)
@@ -98,11 +106,24 @@ class ClassifierConfig(Training):
     net: str = "cnn"
     weights: str = "none"
     eval_every: int = 1
+    features: str = "tune"  # or "frozen": the backbone stays as it is, and the last layer learns from its features
+    backbone_lr: float = 0.1  # factor on lr for a backbone with ImageNet weights; 1 for one from scratch
+    crop: int = 0  # what the backbone sees of larger images: random crops in training, else the center; 0 for all
+
+    LATER = (*Training.LATER, "features", "backbone_lr", "crop")
 
     def check(self) -> None:
         super().check()
         one_of("net", self.net, NETS)
         one_of("weights", self.weights, ("none",) if self.net == "cnn" else ("none", "imagenet"))
+        one_of("features", self.features, ("tune", "frozen"))
+        if self.weights == "none":  # an untrained backbone learns at the head's rate
+            object.__setattr__(self, "backbone_lr", 1.0)
+
+    def identity(self) -> dict[str, Any]:
+        """As in every step; what follows from another field is not told twice."""
+        whole = super().identity()
+        return {k: v for k, v in whole.items() if k != "backbone_lr"} if self.weights == "none" else whole
 
 
 @dataclass(frozen=True)
@@ -160,14 +181,15 @@ class HasherConfig(Training):
     epochs: int = 10
     lr: float = 2e-3
     method: str = "shc"
-    init: str = "classifier"  # or "scratch"; every compared method starts from the same point
+    init: str = "classifier"  # or "scratch", as the classifier began; compared methods start from the same point
     backbone_lr: float = 0.5  # factor on lr for a backbone that starts trained; 1 for one from scratch
     eval_every: int = 2
     options: str = ""  # the method's hyper-parameters, "name=value, name=value"
     frozen: bool = False  # train the last layer only, on features computed once and without augmentation
     bits: int = 0  # for methods without centers; 0 takes the centers' length
+    features: str = "default"  # tune or frozen; the default is what the classifier did
 
-    LATER = ("options", "frozen", "bits")
+    LATER = (*Training.LATER, "options", "frozen", "bits", "features")
 
     def check(self) -> None:
         from shc import methods
@@ -175,10 +197,18 @@ class HasherConfig(Training):
         super().check()
         methods.build(self.method, self.options)
         one_of("init", self.init, ("classifier", "scratch"))
+        one_of("features", self.features, ("default", "tune", "frozen"))
+        if self.frozen and self.features == "tune":
+            raise ConfigError("frozen=True and features='tune' contradict each other; give one of them")
         if not 0 <= self.bits <= 1024:
             raise ConfigError(f"bits={self.bits} must lie between 1 and 1024, or be 0 for the centers' length")
         if self.init == "scratch":  # an untrained backbone learns at the head's rate
             object.__setattr__(self, "backbone_lr", 1.0)
+
+    def is_frozen(self, classifier: ClassifierConfig) -> bool:
+        """Whether the last layer alone is trained, given how the classifier was."""
+        usual = self.features == "default" and classifier.features == "frozen"
+        return self.frozen or self.features == "frozen" or usual
 
 
 def check_possible(data: Data, centers: CentersConfig) -> None:

@@ -63,6 +63,10 @@ class MethodRun(Step):
     reference: bool = False  # also rows for unquantized outputs and for codes snapped to the nearest center
     device: str = "cpu"
     threads: int = 1
+    root: str = ""  # of a data set that lies in files, as `val` is
+    val: float = 0.1
+
+    LATER = ("root", "val")
 
     def check(self) -> None:
         self.classifier_config()
@@ -90,7 +94,10 @@ class MethodRun(Step):
         return methods.info(self.method).start if self.init == "default" else self.init
 
     def data_config(self) -> Data:
-        return Data(data=self.data, scale=self.scale, size=self.size, fold=self.fold, protocol=self.protocol)
+        return Data(
+            data=self.data, scale=self.scale, size=self.size, fold=self.fold, protocol=self.protocol, root=self.root,
+            val=self.val,
+        )  # fmt: skip
 
     def classifier_config(self) -> ClassifierConfig:
         return ClassifierConfig(epochs=self.epochs, seed=self.seed, device=self.device, threads=self.threads)

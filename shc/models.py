@@ -1,8 +1,9 @@
 """Networks: a backbone that turns images into features, with a classifier's or a hasher's linear layer on top.
 
-`cnn` is the CPU default for 32–64 px: five 3×3 convolutions with batch norm, 0.5 M weights, channels_last. The
-torchvision ResNets keep their published stem with ImageNet weights (images are then resized to 224 px and normalised as
-ImageNet was); without weights and below 65 px they get the usual 3×3 stem for small images.
+`cnn` is the CPU default for 32–64 px: five 3×3 convolutions with batch norm, 0.5 M weights, channels_last. The others
+come from torchvision, or from `shc.efficientnet`. With ImageNet weights a net sees images as in its own training:
+resized to 224 px and normalized. The ResNets without weights get the usual 3×3 stem below 65 px; the rest has no form
+for small images and always sees 224 px.
 """
 
 from typing import Literal
@@ -12,11 +13,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Weights = Literal["none", "imagenet"]
-NETS = ("cnn", "resnet18", "resnet34", "resnet50")
+TORCHVISION = (
+    "resnet18", "resnet34", "resnet50", "convnext_tiny", "efficientnet_b0", "mobilenet_v3_large", "vit_b_16",
+)  # fmt: skip
+NETS = ("cnn", *TORCHVISION, "efficientnet_lite0")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class SmallCNN(nn.Module):
+class Backbone(nn.Module):
+    """A feature extractor: images as floats in [−1, 1] [N, 3, S, S] → features [N, dim].
+
+    With `crop`, only that much of a larger image's center is looked at. Training passes random crops of this size
+    already, so that the same network serves both.
+    """
+
+    dim: int
+    crop: int = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.features(center_crop(x, self.crop))
+
+    def features(self, x: Tensor) -> Tensor:
+        """float32 [N, dim] of images that are cropped already."""
+        raise NotImplementedError
+
+
+class SmallCNN(Backbone):
     """Five-convolution network for small images: uint8-scaled input [N, 3, S, S] → features [N, 4·width]."""
 
     def __init__(self, width: int = 64) -> None:
@@ -34,43 +56,55 @@ class SmallCNN(nn.Module):
             block(double, self.dim),
         )  # fmt: skip
 
-    def forward(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
         return self.layers(x).mean((2, 3))  # (N, dim)
 
 
-class ResNet(nn.Module):
-    """A torchvision ResNet without its classification layer: [N, 3, S, S] → features [N, 512 or 2048]."""
+class TorchvisionNet(Backbone):
+    """A torchvision classification network without its last linear layer: [N, 3, S, S] → features [N, dim].
 
-    def __init__(self, name: str, weights: Weights, size: int) -> None:
+    Without `fetch` it has the form that `weights` need, and random numbers in it: for weights that are loaded later.
+    """
+
+    def __init__(self, name: str, weights: Weights, size: int, fetch: bool = True) -> None:
         super().__init__()
         import torchvision
 
-        self.imagenet = weights == "imagenet"
+        self.imagenet, resnet = weights == "imagenet", name.startswith("resnet")
+        self.side = 224 if self.imagenet or not resnet else 0
         try:
-            net = getattr(torchvision.models, name)(weights="IMAGENET1K_V1" if self.imagenet else None)
+            net = getattr(torchvision.models, name)(weights="IMAGENET1K_V1" if self.imagenet and fetch else None)
         except OSError as error:  # URLError and a full disk are both OSErrors
             raise ValueError(
                 f"weights='imagenet' for {name} could not be downloaded ({error}); connect to the network, put the "
-                "file into torch's hub cache by hand, or set weights='none' to train from scratch"
+                "file into torch's hub cache by hand, set weights='none' to train from scratch, or choose "
+                "net='efficientnet_lite0', whose weights come in a package"
             ) from error
-        if not self.imagenet and size <= 64:
+        if resnet and not self.imagenet and size <= 64:
             net.conv1, net.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
-        self.dim = net.fc.in_features
-        net.fc = nn.Identity()
+        last = [key for key, module in net.named_modules() if isinstance(module, nn.Linear)][-1]
+        self.dim = net.get_submodule(last).in_features
+        parent, _, child = last.rpartition(".")
+        setattr(net.get_submodule(parent), child, nn.Identity())
         self.net = net
 
-    def forward(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
+        x = resized(x, self.side)
         if self.imagenet:
-            x = F.interpolate(x, size=224, mode="bilinear", antialias=True) if x.shape[-1] != 224 else x
             mean, std = (x.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
             x = ((x + 1) / 2 - mean) / std
         return self.net(x)
 
 
-def backbone(name: str = "cnn", *, weights: Weights = "none", size: int = 32) -> nn.Module:
-    """Build a feature extractor by name; its `.dim` is the number of features.
+def backbone(
+    name: str = "cnn", *, weights: Weights = "none", size: int = 32, crop: int = 0, fetch: bool = True
+) -> Backbone:
+    """Build a feature extractor for images of `size` pixels by name; its `.dim` is the number of features.
 
-    Raises ValueError for an unknown name, or for ImageNet weights that do not exist or cannot be downloaded.
+    `crop` cuts the center out of larger images first. Without `fetch` the ImageNet weights are not looked for: the net
+    has their form, and is to be loaded with weights of its own.
+    Raises ValueError for an unknown name, for a crop larger than the images, or for ImageNet weights that do not exist,
+    cannot be downloaded, or are in a package that is not installed.
 
     >>> backbone("cnn")(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 256])
@@ -79,22 +113,46 @@ def backbone(name: str = "cnn", *, weights: Weights = "none", size: int = 32) ->
         raise ValueError(f"net={name!r} is unknown; choose one of {', '.join(NETS)}")
     if weights not in ("none", "imagenet"):
         raise ValueError(f"weights={weights!r} is unknown; choose 'none' or 'imagenet'")
+    if crop > size:
+        raise ValueError(f"crop={crop} is more than the images' {size} pixels; set size higher, or crop=0")
     if name == "cnn":
         if weights != "none":
             raise ValueError("net='cnn' has no ImageNet weights; set weights='none' or choose a resnet")
-        net: nn.Module = SmallCNN()
+        net: Backbone = SmallCNN()
+    elif name == "efficientnet_lite0":
+        from shc.efficientnet import EfficientNetLite0
+
+        net = EfficientNetLite0(pretrained=weights == "imagenet" and fetch)
     else:
-        net = ResNet(name, weights, size)
+        net = TorchvisionNet(name, weights, crop or size, fetch)
+    net.crop = crop
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def center_crop(x: Tensor, side: int) -> Tensor:
+    """The middle [N, C, side, side] of images [N, C, S, S]; all of them if side is 0 or they are not larger.
+
+    >>> center_crop(torch.arange(5.0).expand(1, 1, 5, 5), 3)[0, 0, 0]
+    tensor([1., 2., 3.])
+    """
+    border = (x.shape[-1] - side) // 2
+    return x[..., border : border + side, border : border + side] if side and border > 0 else x
+
+
+def resized(x: Tensor, side: int) -> Tensor:
+    """Images [N, 3, side, side], interpolated; left as they are if side is 0 or theirs."""
+    if side in (0, x.shape[-1]):
+        return x
+    return F.interpolate(x, size=side, mode="bilinear", antialias=True)
 
 
 class Classifier(nn.Module):
     """Backbone → Linear(classes): images as floats in [−1, 1] [N, 3, S, S] → logits [N, C]."""
 
-    def __init__(self, net: nn.Module, classes: int) -> None:
+    def __init__(self, net: Backbone, classes: int) -> None:
         super().__init__()
         self.backbone = net
-        self.head = nn.Linear(net.dim, classes)  # type: ignore[arg-type]
+        self.head = nn.Linear(net.dim, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.backbone(x))
@@ -103,10 +161,10 @@ class Classifier(nn.Module):
 class Hasher(nn.Module):
     """Backbone → head, a linear layer in most methods: images in [−1, 1] [N, 3, S, S] → u [N, K]; u ≥ 0 is a bit."""
 
-    def __init__(self, net: nn.Module, bits: int, head: nn.Module | None = None) -> None:
+    def __init__(self, net: Backbone, bits: int, head: nn.Module | None = None) -> None:
         super().__init__()
         self.backbone = net
-        self.head = nn.Linear(net.dim, bits) if head is None else head  # type: ignore[arg-type]
+        self.head = nn.Linear(net.dim, bits) if head is None else head
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.backbone(x))

@@ -139,11 +139,16 @@ def check_values(values: Mapping[str, Any]) -> None:
     def same(*names: str) -> dict[str, str]:
         return {name: name for name in names}
 
-    build(config.ClassifierConfig, **same("net", "weights", "epochs", "batch", "lr", "seed", "device", "dtype"))
+    loop = ("batch", "device", "dtype", "optimizer", "warmup", "weight_decay")
+    own = ("net", "weights", "features", "backbone_lr", "crop", "epochs", "lr", "seed")
+    classifier = build(config.ClassifierConfig, **same(*own, *loop))
     build(config.SimilarityConfig, source="similarity", **same("mask", "temperature"))
     centers = build(config.CentersConfig, seed="center_seed", **same("bits", "min_distance", "solver"))
-    build(config.HasherConfig, epochs="hasher_epochs", lr="hasher_lr", seed="hasher_seed", **same("method", "init"))
-    data = build(config.Data, **same("data", "scale", "size", "seed", "fold", "protocol"))
+    renamed = {field: f"hasher_{field}" for field in ("epochs", "lr", "seed", "features", "backbone_lr")}
+    build(config.HasherConfig, **renamed, **same("method", "init", *loop))
+    data = build(config.Data, **same("data", "scale", "size", "seed", "fold", "protocol", "root", "val"))
+    if classifier.crop > data.size:
+        raise ParameterError(f"crop={classifier.crop} is more than the images' {data.size} pixels; set size higher")
     try:
         config.check_possible(data, centers)
     except config.ConfigError as error:

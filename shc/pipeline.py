@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from shc.parameters import Parameter, ParameterError, check_values, parameters_of, parse_settings, parsed
+from shc.presets import preset_values
 from shc.runs import Run, RunError, atomic_write, library_versions, read_json, today
 
 SEQUENCE = (
@@ -180,16 +181,22 @@ def run_sequence(
     first: str | None = None,
     only: str | None = None,
     data: str | None = None,
+    root: str | None = None,
+    preset: str | None = None,
     say: Callable[[str], None] = print,
 ) -> Run:
     """Execute the sequence (or a part of it) for the run called `name`, and write its report.
 
-    `first` and `only` take a notebook's number or name; what they select is executed even if nothing changed. `say`
-    gets a line per notebook: name, seconds, key number.
+    `preset` (`shc.presets`) and `quick` set parameters; `settings`, `data` and `root` overrule them. `first` and `only`
+    take a notebook's number or name; what they select is executed even if nothing changed. `say` gets a line per
+    notebook: name, seconds, key number.
     """
     known = all_parameters()
+    given = parse_settings(settings, known) | {k: v for k, v in (("data", data), ("root", root)) if v}
+    if given.get("root"):  # the kernels run in another folder
+        given["root"] = str(Path(given["root"]).expanduser().resolve())
     values = dict(QUICK) if quick else {}
-    values |= parse_settings(settings, known) | ({"data": data} if data else {})
+    values |= (preset_values(preset, given.get("data", "")) if preset else {}) | given
     chosen = select(first, only)
     check_values(values)
     run = Run(run_path(name))

@@ -6,8 +6,8 @@ epoch.
 """
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,13 @@ from shc.center_history import pack_history, unpack_history
 from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig, SimilarityConfig
 from shc.control_centers import blended, control_centers
 from shc.datasets import ImageSet
+from shc.features import SPLITS, backbone_features, features_of, hasher_features, predict_split
+from shc.features import classifier_features as classifier_features  # notebooks look for it here
 from shc.hierarchy import Hierarchy
-from shc.models import Classifier, Hasher, backbone, codes_from
+from shc.models import Hasher, codes_from
 from shc.runs import Artifact, MissingArtifact, Run, RunError, artifact_key
-from shc.tasks import new_hasher, new_task
+from shc.tasks import load_classifier, new_classifier, new_hasher, new_task
 from shc.training import Record, fit, predict, resolve_device
-
-SPLITS = ("val", "query", "query_seen", "database", "train")
 
 
 def start(run: Run, config: Data) -> ImageSet:
@@ -88,6 +88,10 @@ def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> It
     y, y_val = positions(images, labels), positions(images, labels_val)
     model = new_classifier(images, config)
     where: dict[str, Any] = dict(device=resolve_device(config.device), threads=config.threads)
+    part: torch.nn.Module = model
+    if frozen := config.features == "frozen":  # the last layer alone, on features
+        kept = backbone_features(model.backbone, images, config, **where)
+        part, x, x_val = model.head, kept["train"], kept["val"]
 
     def accuracy(net: torch.nn.Module) -> float:
         return (predict(net, x_val, **where).argmax(1) == y_val).float().mean().item()
@@ -96,34 +100,21 @@ def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> It
         return F.cross_entropy(logits, target), {}
 
     checkpoint, history = run.checkpoint("classifier", key), []
-    for record in fit(model, loss, x, y, config.schedule(), evaluate=accuracy, checkpoint=checkpoint):
+    options = dict(evaluate=accuracy, checkpoint=checkpoint, augmented=not frozen)
+    for record in fit(part, loss, x, y, config.schedule(), **options):  # type: ignore[arg-type]
         history.append(record)
         yield record
     extra = dict(history=history, best_val=max(r["val"] for r in history if r["val"] is not None), **where)
     identity = config.identity()
     run.save("classifier", model.state_dict(), parameters=identity, fingerprint=images.fingerprint, extra=extra)
-    features = predict(model.backbone, x, **where)
+    if frozen:
+        run.save("features", kept, parameters={}, fingerprint=images.fingerprint, inputs={"classifier": key})
+    features = x if frozen else predict(model.backbone, x, **where)
     means = torch.stack([features[y == c].mean(0) for c in range(len(images.train_classes))])
-    arrays = {"logits": predict(model, x, **where), "labels": y, "feature_means": means}
+    arrays = {"logits": predict(part, x, **where), "labels": y, "feature_means": means}
     run.save("statistics", arrays, parameters={}, fingerprint=images.fingerprint, inputs={"classifier": key})
     run.add_parameters("classifier", asdict(config))
     checkpoint.remove()
-
-
-def new_classifier(images: ImageSet, config: ClassifierConfig) -> Classifier:
-    """An untrained classifier for the trained classes, its weights drawn from the config's seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        net = backbone(config.net, weights=config.weights, size=images.images.shape[-1])  # type: ignore[arg-type]
-        return Classifier(net, len(images.train_classes))
-
-
-def load_classifier(run: Run, images: ImageSet) -> tuple[Classifier, Artifact]:
-    """The run's trained classifier and its artifact."""
-    artifact = run.load("classifier", fingerprint=images.fingerprint)
-    model = new_classifier(images, ClassifierConfig(**artifact.meta["parameters"]).with_(weights="none"))
-    model.load_state_dict({k: torch.from_numpy(v) for k, v in artifact.arrays.items()})
-    return model.eval(), artifact
 
 
 def accuracies(run: Run, images: ImageSet) -> dict[str, float]:
@@ -131,11 +122,9 @@ def accuracies(run: Run, images: ImageSet) -> dict[str, float]:
     model, _ = load_classifier(run, images)
     found: dict[str, float] = {}
     for split in (s for s in ("query_seen", "val", "query") if s in images.splits):
-        x, labels = images.split(split)
-        truth = positions(images, labels)
+        truth = positions(images, images.split(split)[1])
         if bool((truth >= 0).all()):
-            logits = predict(model, x, device="auto")
-            found[split] = (logits.argmax(1) == truth).float().mean().item()
+            found[split] = (predict_split(run, images, model, split).argmax(1) == truth).float().mean().item()
     return found
 
 
@@ -256,7 +245,8 @@ def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "
     else:
         identity["bits"] = bits = bits or load_centers(run, images, kind)[0]["codes"].shape[1]
     net, classifier = load_classifier(run, images)
-    inputs["classifier"] = classifier.key
+    first = ClassifierConfig(**classifier.meta["parameters"])
+    inputs["classifier"], frozen = classifier.key, config.is_frozen(first)
     key = artifact_key(identity, images.fingerprint, inputs)
     code_inputs = {f"hasher{suffix}": key}
     code_key = artifact_key({"bits": bits}, images.fingerprint, code_inputs)
@@ -269,15 +259,11 @@ def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "
     inside = [split for split in SPLITS if split in images.splits]
     x_of: dict[str, Tensor] = {split: images.split(split)[0] for split in inside}
     part: torch.nn.Module = model
-    if config.frozen:  # the head alone, on features
-        part = model.head
-        if config.init == "classifier":
-            x_of = classifier_features(run, images, **where)
-        else:
-            x_of = features_of(model.backbone, images, inside, **where)
+    if frozen:  # the head alone, on features
+        part, x_of = model.head, hasher_features(run, images, model.backbone, config, **where)
     labels, labels_val = (images.split(split)[1] for split in ("train", "val"))
     device = where["device"]
-    features = lambda: (x_of if config.frozen else features_of(model.backbone, images, ["train"], **where))["train"]
+    features = lambda: (x_of if frozen else features_of(model.backbone, images, ["train"], **where))["train"]
     task = new_task(
         entry, images, trained_hierarchy(images), positions(images, labels),
         None if codes is None else torch.from_numpy(codes.astype(np.float32)).to(device), bits, config.seed,
@@ -296,11 +282,11 @@ def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "
         return predict(part, x_of["train"], **where).to(device)
 
     history: list[Record] = []
-    checkpoint = run.checkpoint(f"hasher{variant}", key)
+    checkpoint, schedule = run.checkpoint(f"hasher{variant}", key), replace(config.schedule(), crop=first.crop)
     if method.trained:
         records = fit(
-            part, loss, x_of["train"], task.labels, config.schedule(), evaluate=retrieval, checkpoint=checkpoint,
-            augmented=not config.frozen, state=targets if isinstance(targets, torch.nn.Module) else None,
+            part, loss, x_of["train"], task.labels, schedule, evaluate=retrieval, checkpoint=checkpoint,
+            augmented=not frozen, state=targets if isinstance(targets, torch.nn.Module) else None,
             end_of_epoch=lambda epoch: method.end_of_epoch(targets, epoch, outputs),
         )  # fmt: skip
         for record in records:
@@ -321,24 +307,6 @@ def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "
     )  # fmt: skip
     run.add_parameters(f"hasher{suffix}", asdict(config))
     checkpoint.remove()
-
-
-def classifier_features(run: Run, images: ImageSet, device: str = "cpu", threads: int = 2) -> dict[str, Tensor]:
-    """float32 [n, D] of every split: what the classifier's backbone makes of the images; kept as `features`."""
-    net, classifier = load_classifier(run, images)
-    inputs = {"classifier": classifier.key}
-    if not run.fresh("features", artifact_key({}, images.fingerprint, inputs)):
-        inside = [split for split in SPLITS if split in images.splits]
-        arrays = features_of(net.backbone, images, inside, device, threads)
-        run.save("features", arrays, parameters={}, fingerprint=images.fingerprint, inputs=inputs)
-    return {split: torch.from_numpy(array) for split, array in run.load("features").arrays.items()}
-
-
-def features_of(
-    net: torch.nn.Module, images: ImageSet, splits: Iterable[str], device: str = "cpu", threads: int = 2
-) -> dict[str, Tensor]:
-    """float32 [n, D] of each split: what a backbone makes of its images."""
-    return {split: predict(net, images.split(split)[0], device=device, threads=threads) for split in splits}
 
 
 def load_hasher(run: Run, images: ImageSet, kind: str = "semantic") -> Hasher:

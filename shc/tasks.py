@@ -1,4 +1,4 @@
-"""What a hashing method starts from: the network, and of the data set no more than the method declared to need."""
+"""The networks that trainings start from; of the data set, a hashing method sees what it declared to need."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +10,32 @@ from shc import methods
 from shc.config import ClassifierConfig, HasherConfig
 from shc.datasets import ImageSet
 from shc.hierarchy import Hierarchy
-from shc.models import Classifier, Hasher, backbone
-from shc.runs import Artifact, RunError
+from shc.models import Backbone, Classifier, Hasher, backbone
+from shc.runs import Artifact, Run, RunError
+
+
+def new_backbone(images: ImageSet, config: ClassifierConfig, fetch: bool = True) -> Backbone:
+    """The classifier's kind of backbone for these images, its weights drawn from torch's random state."""
+    weights: Any = config.weights
+    return backbone(config.net, weights=weights, size=images.images.shape[-1], crop=config.crop, fetch=fetch)
+
+
+def new_classifier(images: ImageSet, config: ClassifierConfig, fetch: bool = True) -> Classifier:
+    """An untrained classifier for the trained classes, its weights drawn from the config's seed.
+
+    Without `fetch` ImageNet weights are not looked for: it is to be loaded with weights of its own.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return Classifier(new_backbone(images, config, fetch), len(images.train_classes))
+
+
+def load_classifier(run: Run, images: ImageSet) -> tuple[Classifier, Artifact]:
+    """The run's trained classifier and its artifact."""
+    artifact = run.load("classifier", fingerprint=images.fingerprint)
+    model = new_classifier(images, ClassifierConfig(**artifact.meta["parameters"]), fetch=False)
+    model.load_state_dict({k: torch.from_numpy(v) for k, v in artifact.arrays.items()})
+    return model.eval(), artifact
 
 
 def new_task(
@@ -59,9 +83,8 @@ def new_hasher(
     method = methods.build(config.method, config.options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        weights: Any = "none" if start_net is not None else first.weights
-        net = backbone(first.net, weights=weights, size=images.images.shape[-1])
-        model = Hasher(net, bits, method.head(net.dim, bits, len(images.train_classes)))  # type: ignore[arg-type]
+        net = new_backbone(images, first, fetch=start_net is None)
+        model = Hasher(net, bits, method.head(net.dim, bits, len(images.train_classes)))
     if start_net is not None:
         model.backbone.load_state_dict(start_net.backbone.state_dict())
     return model

@@ -16,7 +16,7 @@ from shc.runs import Checkpoint, Run, artifact_key, read_meta
 
 STAGES = {"classifier": ClassifierConfig, "hasher": HasherConfig}
 PREFIX = "hasher_"  # of the notebook's parameters that the classifier has too
-PREFIXED = ("epochs", "lr", "seed")
+PREFIXED = ("epochs", "lr", "seed", "features", "backbone_lr")
 
 
 def train(
@@ -71,15 +71,14 @@ def configs(run: Run, stage: str, settings: Sequence[str], device: str | None, k
 
 def train_here(run: str, stage: str, data: Data | None, config: Any, kind: str) -> str | None:
     """This process's part of the training."""
-    from shc import stages
+    from shc import features, stages
 
     place = ranks()
     folder = Run(run) if place.first else Onlooker(run)
     if not place.first:
         place.wait()  # until the first one has rendered and kept the images
     images = stages.start(folder, data) if data is not None else stages.images_of(folder)
-    if stage == "hasher" and config.frozen and config.init == "classifier":
-        stages.classifier_features(folder, images, config.schedule().device, config.threads)
+    features.compute_first(folder, images, config)
     if place.first:
         place.wait()
     if stage == "classifier":

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from shc import launch
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
+OPTIMIZERS = {"adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
 Record = dict[str, Any]  # step, epoch, loss, terms, lr, images_per_second, seconds, val (None between evaluations)
 
 
@@ -29,11 +30,13 @@ class Schedule:
     epochs: int = 20
     batch: int = 128
     lr: float = 3e-3  # peak of a one-cycle schedule: linear warm-up over `warmup`, cosine to zero
-    warmup: float = 0.2  # share of all steps
+    warmup: float = 0.2  # share of all steps; 0 is a plain cosine
     weight_decay: float = 0.05
+    optimizer: str = "adamw"  # or rmsprop, which the paper used
     backbone_lr: float = 1.0  # factor on lr for the backbone, below 1 when it was trained before
     shift: int = 2  # largest random translation in pixels at 32 px, scaled with the image
     cutout: float = 0.25  # side of the erased square as a share of the image, in half of the images
+    crop: int = 0  # side of random crops, which then take the place of shift and cutout; 0 for none
     eval_every: int = 1  # epochs between validations; the last epoch is always validated
     seed: int = 0
     device: str = "cpu"
@@ -46,6 +49,12 @@ class Schedule:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if not 0 < self.lr < 10:
             raise ValueError(f"lr={self.lr} must lie between 0 and 10; 0.003 is the default for the small net")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup={self.warmup} must be a share of all steps from 0 to below 1; 0.2 is the default")
+        if self.crop < 0:
+            raise ValueError(f"crop={self.crop} must be a number of pixels, or 0 for whole images")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer={self.optimizer!r} is unknown; choose {' or '.join(OPTIMIZERS)}")
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype={self.dtype!r} is unknown; choose 'float32' or 'bfloat16'")
 
@@ -89,20 +98,27 @@ def augment(
     generator: torch.Generator,
     part: slice = slice(None),
     of: int | None = None,
+    crop: int = 0,
 ) -> Tensor:
     """Randomly flip, translate and erase a batch [N, 3, S, S] of floats; one draw per image from `generator` (CPU).
+
+    With `crop`, flip, and cut a random square of this side out of every image instead: [N, 3, crop, crop].
 
     If x holds only a `part` of a batch `of` so many images, they get what they would get in the whole batch.
     """
     n, _, size, _ = x.shape
     draws = torch.rand(of or n, 6, generator=generator)[part].to(x.device)
     sign = torch.where(draws[:, 0] < 0.5, -1.0, 1.0)
-    pixels = torch.arange(size, device=x.device)
-    dx, dy = ((draws[:, 1:3] * 2 - 1) * (shift * size / 32)).round().long().unbind(1)
-    columns = (torch.where(sign[:, None] < 0, size - 1 - pixels, pixels) + dx[:, None]).clamp_(0, size - 1)
+    side = crop or size
+    pixels = torch.arange(side, device=x.device)
+    if crop:
+        dx, dy = (draws[:, 1:3] * (size - crop + 1)).long().clamp_(max=size - crop).unbind(1)
+    else:
+        dx, dy = ((draws[:, 1:3] * 2 - 1) * (shift * size / 32)).round().long().unbind(1)
+    columns = (torch.where(sign[:, None] < 0, side - 1 - pixels, pixels) + dx[:, None]).clamp_(0, size - 1)
     rows = (pixels + dy[:, None]).clamp_(0, size - 1)
     x = x.permute(0, 2, 3, 1)[torch.arange(n, device=x.device)[:, None, None], rows[:, :, None], columns[:, None]]
-    if cutout > 0:
+    if cutout > 0 and not crop:
         half = cutout * size / 2
         center = draws[:, 3:5] * size
         off = draws[:, 5] < 0.5
@@ -163,6 +179,8 @@ def fit(
     >>> [r["epoch"] for r in fit(net, step, x, y, Schedule(epochs=2, batch=8))]
     [1, 2]
     """
+    if augmented and schedule.crop > images.shape[-1]:
+        raise ValueError(f"crop={schedule.crop} is more than the images' {images.shape[-1]} pixels; set size higher")
     if len(images) == 0:
         raise ValueError("the training split is empty; check the data set's scale and splits")
     device, batch = schedule.device, min(schedule.batch, len(images))
@@ -174,7 +192,8 @@ def fit(
     base = [p for n, p in model.named_parameters() if n.startswith("backbone.") and p.requires_grad]
     head = [p for n, p in model.named_parameters() if not n.startswith("backbone.") and p.requires_grad]
     groups = [dict(params=base, scale=schedule.backbone_lr), dict(params=head, scale=1.0)]
-    optimizer = torch.optim.AdamW([g for g in groups if g["params"]], schedule.lr, weight_decay=schedule.weight_decay)
+    groups = [group for group in groups if group["params"]]
+    optimizer = OPTIMIZERS[schedule.optimizer](groups, lr=schedule.lr, weight_decay=schedule.weight_decay)
     history: list[Record] = []
     best: dict[str, Tensor] = {}
     best_value, first_epoch, earlier_seconds = float("-inf"), 0, 0.0
@@ -207,7 +226,7 @@ def fit(
             with cpu_threads(schedule.threads):
                 x = images[index[part]]
                 if augmented:
-                    x = augment(to_float(x), schedule.shift, schedule.cutout, generator, part, batch)
+                    x = augment(to_float(x), schedule.shift, schedule.cutout, generator, part, batch, schedule.crop)
                 with torch.autocast(torch.device(device).type, torch.bfloat16, schedule.dtype == "bfloat16"):
                     outputs = spread(x)
                 total, terms = loss(ranks.gather(outputs.float()), labels[index])

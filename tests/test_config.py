@@ -41,6 +41,11 @@ def test_defaults_are_valid_and_frozen(step):
         (SimilarityConfig, {"temperature": 0.0}, "temperature=0.0 must be above 0"),
         (ClassifierConfig, {"net": "resnet"}, "net='resnet' is unknown; choose one of cnn, resnet18"),
         (ClassifierConfig, {"weights": "imagenet"}, "weights='imagenet' is unknown; choose one of none"),
+        (ClassifierConfig, {"features": "fixed"}, "features='fixed' is unknown; choose one of tune, frozen"),
+        (ClassifierConfig, {"optimizer": "sgd"}, "optimizer='sgd' is unknown; choose adamw or rmsprop"),
+        (ClassifierConfig, {"crop": -1}, "crop=-1 must be a number of pixels"),
+        (HasherConfig, {"features": "fixed"}, "features='fixed' is unknown; choose one of default, tune, frozen"),
+        (HasherConfig, {"frozen": True, "features": "tune"}, "frozen=True and features='tune' contradict each other"),
         (ClassifierConfig, {"epochs": 0}, "epochs=0 must be at least 1"),
         (ClassifierConfig, {"lr": 0.0}, "lr=0.0 must lie between 0 and 10"),
         (ClassifierConfig, {"dtype": "float16"}, "dtype='float16' is unknown; choose 'float32' or 'bfloat16'"),
@@ -79,6 +84,33 @@ def test_schedule_takes_the_training_fields_and_resolves_the_device():
     assert made == (3, 7, 0.01, 5, 4, 1)
     assert schedule.backbone_lr == HasherConfig().backbone_lr
     assert schedule.device == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_fields_that_came_later_change_no_identity_at_their_defaults():
+    assert set(ClassifierConfig().identity()) == {
+        "epochs", "batch", "lr", "weight_decay", "seed", "dtype", "net", "weights", "eval_every",
+    }  # fmt: skip
+    assert set(HasherConfig().identity()) == {
+        "epochs", "batch", "lr", "weight_decay", "seed", "dtype", "method", "init", "backbone_lr", "eval_every",
+    }  # fmt: skip
+    assert set(Data().identity()) == {"data", "scale", "size", "seed", "fold", "protocol"}
+    later = dict(features="frozen", crop=16, optimizer="rmsprop", warmup=0.0)
+    assert later.items() <= ClassifierConfig(**later).identity().items()
+
+
+def test_a_pretrained_backbone_learns_more_slowly_by_default():
+    tuned = ClassifierConfig(net="resnet18", weights="imagenet")
+    assert tuned.schedule().backbone_lr == 0.1 and ClassifierConfig().schedule().backbone_lr == 1.0
+    assert ClassifierConfig(backbone_lr=0.5) == ClassifierConfig()  # from scratch there is one rate
+    assert tuned.with_(backbone_lr=0.5).identity()["backbone_lr"] == 0.5
+    assert ClassifierConfig(**tuned.identity()) == tuned
+
+
+def test_a_frozen_classifier_gives_frozen_hashers_unless_told_otherwise():
+    tuned, frozen = ClassifierConfig(), ClassifierConfig(features="frozen")
+    assert HasherConfig().is_frozen(frozen) and not HasherConfig().is_frozen(tuned)
+    assert HasherConfig(features="frozen").is_frozen(tuned) and HasherConfig(frozen=True).is_frozen(tuned)
+    assert not HasherConfig(features="tune").is_frozen(frozen)
 
 
 @pytest.mark.parametrize(("given", "taken"), [("rule", "rule"), ("max", "max"), ("12", 12), ("0", 0)])

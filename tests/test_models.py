@@ -3,7 +3,7 @@ from urllib.error import URLError
 import pytest
 import torch
 
-from shc.models import Classifier, Hasher, ResNet, SmallCNN, backbone, codes_from
+from shc.models import TORCHVISION, Classifier, Hasher, SmallCNN, TorchvisionNet, backbone, center_crop, codes_from
 
 
 @pytest.mark.parametrize(("name", "size", "features"), [("cnn", 32, 256), ("cnn", 64, 256), ("resnet18", 32, 512)])
@@ -11,6 +11,49 @@ def test_features_have_the_told_width(name, size, features):
     net = backbone(name, size=size).eval()
     assert net.dim == features
     assert net(torch.zeros(2, 3, size, size)).shape == (2, features)
+
+
+@pytest.mark.parametrize(
+    ("name", "features"),
+    [("convnext_tiny", 768), ("efficientnet_b0", 1280), ("mobilenet_v3_large", 1280), ("vit_b_16", 768)],
+)
+def test_a_torchvision_net_loses_its_last_layer_only(name, features):
+    import torchvision
+
+    assert name in TORCHVISION
+    net = backbone(name).eval()
+    whole = getattr(torchvision.models, name)().state_dict()
+    kept = {key.removeprefix("net."): tensor.shape for key, tensor in net.state_dict().items()}
+    lost = {key: tensor.shape for key, tensor in whole.items() if key not in kept}
+    assert net.dim == features and set(lost.values()) == {(1000, features), (1000,)}
+    assert kept == {key: tensor.shape for key, tensor in whole.items() if key in kept}
+    seen = []
+    net.net = torch.nn.Module()
+    net.net.forward = lambda x: seen.append(x) or x
+    net(torch.zeros(2, 3, 48, 48))
+    assert seen[0].shape == (2, 3, 224, 224)  # they have no form for small images
+
+
+def test_only_the_center_of_a_larger_image_is_looked_at():
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 25, 25)
+    net, plain = backbone("cnn", size=25, crop=16).eval(), backbone("cnn", size=16).eval()
+    plain.load_state_dict(net.state_dict())
+    assert torch.equal(net(x), plain(x[..., 4:20, 4:20]))
+    assert torch.equal(net(x[..., 3:19, 5:21]), plain(x[..., 3:19, 5:21]))  # a crop made in training stays
+    assert torch.equal(center_crop(x, 0), x) and torch.equal(center_crop(x, 99), x)
+
+
+def test_the_form_of_imagenet_weights_needs_no_network(monkeypatch):
+    import torchvision
+
+    def offline(weights, plain=torchvision.models.resnet18):
+        assert weights is None
+        return plain()
+
+    monkeypatch.setattr(torchvision.models, "resnet18", offline)
+    form = backbone("resnet18", weights="imagenet", size=32, fetch=False)
+    assert form.imagenet and form.side == 224 and form.net.conv1.kernel_size == (7, 7)
 
 
 def test_heads_give_logits_and_outputs():
@@ -34,8 +77,8 @@ def test_an_image_does_not_depend_on_its_neighbors_in_evaluation():
 
 
 def test_small_images_keep_their_resolution_in_a_resnet():
-    assert ResNet("resnet18", "none", 32).net.conv1.stride == (1, 1)
-    assert ResNet("resnet18", "none", 224).net.conv1.stride == (2, 2)
+    assert TorchvisionNet("resnet18", "none", 32).net.conv1.stride == (1, 1)
+    assert TorchvisionNet("resnet18", "none", 224).net.conv1.stride == (2, 2)
 
 
 def test_imagenet_weights_see_imagenets_statistics(monkeypatch):
@@ -43,7 +86,7 @@ def test_imagenet_weights_see_imagenets_statistics(monkeypatch):
 
     plain = torchvision.models.resnet18
     monkeypatch.setattr(torchvision.models, "resnet18", lambda weights=None: plain(weights=None))
-    net = ResNet("resnet18", "imagenet", 32)
+    net = TorchvisionNet("resnet18", "imagenet", 32)
     assert net.net.conv1.stride == (2, 2) and not {"mean", "std"} & net.state_dict().keys()
     seen = []
     net.net = torch.nn.Module()
@@ -57,6 +100,7 @@ def test_imagenet_weights_see_imagenets_statistics(monkeypatch):
     ("arguments", "told"),
     [
         ({"name": "resnet"}, "net='resnet' is unknown; choose one of cnn, resnet18, resnet34, resnet50"),
+        ({"crop": 33}, "crop=33 is more than the images' 32 pixels; set size higher, or crop=0"),
         ({"weights": "random"}, "weights='random' is unknown; choose 'none' or 'imagenet'"),
         ({"weights": "imagenet"}, "net='cnn' has no ImageNet weights; set weights='none' or choose a resnet"),
     ],

@@ -133,6 +133,9 @@ def test_any_text_is_a_value_or_a_parameter_error(text):
         ({"scale": 2.0}, r"scale=2.0 must be above 0 and at most 1"),
         ({"protocol": "open"}, "protocol='open' is unknown"),
         ({"device": "gpu"}, "device='gpu' is not usable here"),
+        ({"crop": 224}, "^crop=224 is more than the images' 32 pixels; set size higher"),
+        ({"hasher_features": "none"}, "^hasher_features='none' is unknown"),
+        ({"optimizer": "sgd"}, "^optimizer='sgd' is unknown"),
     ],
 )
 def test_values_that_a_step_would_refuse_are_refused_before_the_first_kernel(values, told):

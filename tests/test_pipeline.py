@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shc import cli, pipeline
 from shc.pipeline import NotebookError, ParameterError, RunError
+from shc.presets import PRESETS
 from shc.runs import Run
 
 
@@ -445,11 +446,31 @@ def test_run_writes_the_report_and_prints_the_summary(executed, project, capsys)
 
 def test_lists(project, capsys):
     assert cli.main(["run", "--parameters"]) == 0
-    assert capsys.readouterr().out.split() == ["00", "seed:", "int", "0", "of", "everything"]
+    parameters, *presets = capsys.readouterr().out.split("--preset ")
+    assert parameters.split() == ["00", "seed:", "int", "0", "of", "everything"]
+    assert [told.split()[0] for told in presets] == list(PRESETS)
     assert cli.main(["datasets"]) == 0
     assert "emoji" in capsys.readouterr().out
     assert cli.main(["methods"]) == 0
     assert "Chen et al." in capsys.readouterr().out
+
+
+def test_a_preset_sets_parameters_that_can_be_overruled(executed, project, monkeypatch):
+    monkeypatch.setattr(pipeline, "check_values", lambda values: None)
+    monkeypatch.setattr(pipeline, "preset_values", lambda name, data: {"seed": 7 if (name, data) == ("p", "") else 8})
+    quietly("one", preset="p")
+    assert dict(executed)["01_classifier"] == {"seed": 7}
+    executed.clear()
+    quietly("two", preset="p", settings=["seed=3"])
+    assert dict(executed)["01_classifier"] == {"seed": 3}
+
+
+def test_a_folder_of_data_is_told_as_seen_from_here(executed, project):
+    lines = fake.PARAMETERS + '\ndata: str = "emoji"\nroot: str = ""'
+    fake.write(project / "notebooks" / "01_classifier.ipynb", fake.notebook(fake.parameters(lines)))
+    quietly("one", root="pictures")
+    assert dict(executed)["01_classifier"] == {"root": str(project.resolve() / "pictures")}
+    assert cli.main(["run", "--preset", "papers"]) == 2
 
 
 def test_quick_settings_exist_and_can_be_overruled(executed, project):

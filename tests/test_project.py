@@ -22,17 +22,17 @@ import shc
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted(module.name for module in pkgutil.walk_packages(shc.__path__, "shc."))
 FILES = sorted((ROOT / "shc").rglob("*.py"))
-PIP_BLOCK = ["-c constraints.txt", "-e .[notebooks,scale,test]"]
+PIP_BLOCK = ["-c constraints.txt", "-e .[notebooks,pretrained,scale,test]"]
 
 
 def project_table():
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def requirements():
+def requirements(*extras):
     table = project_table()
-    extras = table["optional-dependencies"]
-    return [Requirement(line) for line in (*table["dependencies"], *extras["notebooks"], *extras["test"])]
+    wanted = [table["optional-dependencies"][extra] for extra in ("notebooks", "test", *extras)]
+    return [Requirement(line) for line in (*table["dependencies"], *(line for extra in wanted for line in extra))]
 
 
 def pin_lines():
@@ -72,7 +72,7 @@ def test_every_requirement_has_one_pin_inside_its_range():
     names = [line.split("==")[0] for line in pin_lines()]
     assert len(names) == len(set(names))
     found = pins()
-    for need in requirements():
+    for need in requirements("pretrained", "scale"):
         name = canonicalize_name(need.name)
         assert name in found, f"{need} has no pin; run tools/write_constraints.py"
         assert Version(found[name]) in need.specifier, f"{name}=={found[name]} is outside {need}"

@@ -143,6 +143,40 @@ def test_the_last_epoch_is_always_validated(task, every, epochs):
     assert [r["epoch"] for r in records if r["val"] is not None] == epochs
 
 
+def test_rmsprop_with_a_plain_cosine_trains_and_goes_on(task, tmp_path):
+    schedule = Schedule(epochs=4, batch=16, lr=0.003, optimizer="rmsprop", warmup=0.0, weight_decay=1e-5, threads=1)
+    options = dict(evaluate=accuracy_on(*task), record_every=1)
+    model = network()
+    records = list(fit(model, cross_entropy, *task, schedule, **options))
+    assert records[-1]["loss"] < records[0]["loss"] and accuracy_on(*task)(model) > 0.5
+    rates = [r["lr"] for r in records]
+    assert rates[0] == 0.003 and rates == sorted(rates, reverse=True)
+    adam = network()
+    list(fit(adam, cross_entropy, *task, Schedule(**{**vars(schedule), "optimizer": "adamw"}), **options))
+    assert not same(weights_of(adam), weights_of(model))
+
+    first = fit(network(), cross_entropy, *task, schedule, checkpoint=Run(tmp_path).checkpoint("c", "key"), **options)
+    for _ in range(5):
+        next(first)
+    first.close()
+    resumed = network()
+    list(fit(resumed, cross_entropy, *task, schedule, checkpoint=Run(tmp_path).checkpoint("c", "key"), **options))
+    assert same(weights_of(resumed), weights_of(model))
+
+
+def test_training_sees_crops_and_prediction_their_center(task):
+    model = network()
+    model.backbone.crop, seen = 12, []
+    model.backbone.layers.register_forward_pre_hook(lambda net, x: seen.append((net.training, x[0].shape[-1])))
+    schedule = Schedule(epochs=1, batch=16, crop=12, threads=1)
+    list(fit(model, cross_entropy, *task, schedule, evaluate=accuracy_on(*task)))
+    assert set(seen) == {(True, 12), (False, 12)}
+    whole = predict(model, task[0], threads=1)
+    torch.testing.assert_close(whole, predict(model, task[0][..., 2:14, 2:14], threads=1))
+    with pytest.raises(ValueError, match="crop=17 is more than the images' 16 pixels; set size higher"):
+        next(fit(model, cross_entropy, *task, Schedule(epochs=1, crop=17)))
+
+
 def test_a_backbone_can_learn_more_slowly(task):
     start = weights_of(network())
     model = network()
@@ -189,6 +223,9 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_epoch(task, tmp_path
         ({"batch": -1}, "batch=-1 must be at least 1"),
         ({"lr": float("nan")}, "lr=nan must lie between 0 and 10; 0.003 is the default"),
         ({"dtype": "half"}, "dtype='half' is unknown"),
+        ({"warmup": 1.0}, "warmup=1.0 must be a share of all steps"),
+        ({"crop": -1}, "crop=-1 must be a number of pixels, or 0"),
+        ({"optimizer": "sgd"}, "optimizer='sgd' is unknown; choose adamw or rmsprop"),
     ],
 )
 def test_bad_settings_are_told(values, told):
@@ -263,6 +300,19 @@ def test_augmentation_without_settings_is_the_identity_or_its_mirror():
     again = augment(x, 0, 0.0, torch.Generator().manual_seed(0))
     assert torch.equal(y, again)
     assert torch.equal(x, indexed_images(20, 8)), "the input is not written to"
+
+
+def test_random_crops_reach_every_place_and_keep_their_order():
+    size, crop = 8, 5
+    y = augment(indexed_images(300, size), 2, 0.25, torch.Generator().manual_seed(0), crop=crop)
+    assert y.shape == (300, 3, crop, crop) and (y > 0).all()  # nothing is erased or repeated
+    assert (y[:, 0] == torch.arange(1, 301)[:, None, None]).all()
+    assert (y[:, 1].diff(dim=1) == 1).all() and (y[:, 2].diff(dim=2).abs() == 1).all()
+    tops, lefts = y[:, 1, 0, 0] - 1, y[:, 2].amin((1, 2)) - 1
+    assert set(tops.tolist()) == set(lefts.tolist()) == {0.0, 1.0, 2.0, 3.0}
+    x = indexed_images(20, size)
+    whole = augment(x, 2, 0.25, torch.Generator().manual_seed(0), crop=size)
+    assert all(torch.equal(b, a) or torch.equal(b, a.flip(-1)) for a, b in zip(x, whole, strict=True))
 
 
 def test_prediction_does_not_depend_on_batches_and_keeps_the_mode(task):

@@ -15,9 +15,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT = "semantic-hash-centers"
-EXTRAS = ("notebooks", "scale", "test")
+EXTRAS = ("notebooks", "pretrained", "scale", "test")
 LEFT_OUT = re.compile(r"nvidia-|cuda-|triton|pip$|setuptools$|wheel$")
-HEADER = "# The versions tested; renew: pip install -U -e .[notebooks,scale,test] && python tools/write_constraints.py"
+INSTALL = f"pip install -U -e .[{','.join(EXTRAS)}]"
+HEADER = f"# The versions tested; renew: {INSTALL} && python tools/write_constraints.py"
 
 
 def installed_closure(project: str, extras: tuple[str, ...]) -> dict[str, str]:

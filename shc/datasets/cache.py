@@ -42,7 +42,7 @@ def cached_images(fingerprint: str, shape: tuple[int, ...], render: Callable[[],
     images = render()
     try:
         atomic_write(file, lambda target: _save(target, images.numpy()))
-        _trim(file)
+        trim(file)
     except (RunError, OSError) as error:
         cause = error.__cause__ or error
         reason = getattr(cause, "strerror", None) or cause
@@ -64,7 +64,7 @@ def _read(file: Path, shape: tuple[int, ...]) -> "Tensor | None":
     if array.shape != shape or array.dtype != np.uint8:
         return None
     with suppress(OSError):
-        os.utime(file)  # the least recently used files go first, see _trim
+        os.utime(file)  # the least recently used files go first, see trim
     return torch.from_numpy(array)
 
 
@@ -73,9 +73,9 @@ def _save(file: Path, images: np.ndarray) -> None:
         np.save(stream, images, allow_pickle=False)
 
 
-def _trim(newest: Path) -> None:
-    """Delete the least recently used files until the folder holds at most MAX_BYTES; never the newest."""
-    files = [file for file in newest.parent.glob("images-*.npy") if file != newest]
+def trim(newest: Path, kind: str = "images-*.npy") -> None:
+    """Delete the least recently used files of a kind until there are at most MAX_BYTES of it; never the newest."""
+    files = [file for file in newest.parent.glob(kind) if file != newest]
     total = newest.stat().st_size + sum(file.stat().st_size for file in files)
     for file in sorted(files, key=lambda file: file.stat().st_mtime):
         if total <= MAX_BYTES:
