@@ -5,7 +5,9 @@ with antialiasing. Only Pillow decodes; nothing here knows hashers or runs.
 """
 
 import errno
+import io
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +16,9 @@ import numpy as np
 from shc.runs import RunError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+MOST_PIXELS = 100_000_000  # a picture of more is refused: small files can unpack to more than the memory holds
+# what concerns one file only; any other failure is the disk's
+ONE_FILE = (None, errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 class BrokenImage(ValueError):
@@ -23,14 +28,17 @@ class BrokenImage(ValueError):
 def image_files(folder: str | Path) -> list[str]:
     """Relative paths, with '/', of all pictures in a folder and its sub-folders, sorted.
 
-    Raises RunError if there is no such folder, or no picture in it.
+    Links to folders elsewhere are followed, each folder once; links to what lies in `folder` itself, or above it, are
+    not, since they would show the same pictures again or without end. Raises RunError if there is no such folder, or
+    no picture in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise RunError(f"{folder} is {'a file' if folder.exists() else 'not there'}; give a folder of images")
-    found = []
-    for path, _, names in os.walk(folder, onerror=_refuse):
+    found, seen = [], {Path(os.path.realpath(folder))}
+    for path, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         inside = Path(path).relative_to(folder)
+        folders[:] = [name for name in sorted(folders) if _leads_on(os.path.join(path, name), seen)]
         found += [(inside / name).as_posix() for name in names if name.lower().endswith(SUFFIXES)]
     if not found:
         raise RunError(f"{folder} holds no images; files that end in {', '.join(SUFFIXES)} count, in sub-folders too")
@@ -49,33 +57,72 @@ def folder_label(path: str, class_names: Sequence[str]) -> int:
     return -1
 
 
-def read_image(file: str | Path, size: int) -> np.ndarray:
+def read_image(file: str | Path | io.BytesIO, size: int, draft: bool = False) -> np.ndarray:
     """One picture as uint8 [3, size, size], the first one of an animation.
 
-    Raises BrokenImage if it cannot be decoded or is gone, RunError if the disk fails.
+    A `draft` decodes all of a JPEG, but roughly, which is faster. Raises BrokenImage if it cannot be decoded, has more
+    than MOST_PIXELS or is gone, RunError if the disk fails.
     """
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(file) as opened:
+        with warnings.catch_warnings(action="ignore"), Image.open(file) as opened:  # Pillow muses about odd files
+            if opened.width * opened.height > MOST_PIXELS:
+                raise ValueError(f"its {opened.width:,} × {opened.height:,} pixels are more than {MOST_PIXELS:,}")
+            if draft:
+                opened.draft(None, (size, size))
             upright: Image.Image = ImageOps.exif_transpose(opened)
-            if upright.mode.startswith("I;16"):  # 16 bits of gray, which Pillow would clip instead of scale
+            if upright.mode.startswith("I"):  # 16 bits of gray, which Pillow would clip instead of scale
                 upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            picture = upright.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        flat = Image.alpha_composite(white, picture).convert("RGB")
+            if upright.mode in ("RGB", "L") and "transparency" not in upright.info:
+                flat = upright.convert("RGB")
+            else:
+                picture = upright.convert("RGBA")
+                flat = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+        if max(flat.size) ** 2 > MOST_PIXELS:  # a strip, whose square would be as large
+            flat.thumbnail((8 * size, 8 * size))
         side = max(flat.size)
         square = Image.new("RGB", (side, side), "white")
         square.paste(flat, ((side - flat.width) // 2, (side - flat.height) // 2))
         small = square.resize((size, size), Image.Resampling.BILINEAR)  # antialiased where it reduces
     except Exception as error:  # Pillow's decoders raise whatever they come across
-        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.EACCES, errno.EISDIR):
+        if isinstance(error, OSError) and error.errno not in ONE_FILE:
             raise RunError(
                 f"{file} cannot be read ({error.strerror}); repair the disk and repeat the command"
             ) from error
-        reason = getattr(error, "strerror", None) or str(error).replace(str(file), Path(file).name)
-        raise BrokenImage(" ".join((reason or type(error).__name__).split())) from error
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if isinstance(file, io.BytesIO):
+            reason = "cannot identify image file" if str(file) in reason or repr(file) in reason else reason
+        else:
+            reason = reason.replace(str(file), Path(file).name)
+        raise BrokenImage(" ".join(reason.split())) from error
     return np.asarray(small).transpose(2, 0, 1)
+
+
+def fault(content: bytes) -> str:
+    """Why a file of this content holds no picture that `read_image` can read, "" if it does; all of it is decoded.
+
+    >>> fault(b"")
+    'the file is empty'
+    """
+    if not content:
+        return "the file is empty"
+    try:
+        read_image(io.BytesIO(content), 16, draft=True)
+    except BrokenImage as error:
+        return str(error)
+    return ""
+
+
+def _leads_on(path: str, seen: set[Path]) -> bool:
+    """Whether a folder of a walk is to be entered; `seen` holds the walk's root and the linked folders before it."""
+    if not os.path.islink(path):
+        return True
+    target = Path(os.path.realpath(path))
+    if any(target == other or target in other.parents or other in target.parents for other in seen):
+        return False
+    seen.add(target)
+    return True
 
 
 def _refuse(error: OSError) -> None:
