@@ -67,10 +67,10 @@ def image_folder(options: Options) -> ImageSet:
     if skipped:
         _tell(f"image_folder: {_told(skipped, len(names) + len(skipped))} left out")
     if twice:
-        first = " = ".join(twice[0])
+        first = " = ".join(twice[0][:2])
         _tell(
-            f"image_folder: {len(twice):,} pictures are in more than one split, as copies of the same file (first: "
-            f"{first}); retrieval will look better than it is"
+            f"image_folder: copies of the same file are in different splits, {len(twice):,} time(s) (first: {first}); "
+            "retrieval will look better than it is"
         )
     listed = "\n".join(f"{name}\0{digest.tobytes().hex()}" for name, digest in zip(names, digests, strict=True))
     source = f"image_folder 1 {hashlib.sha256(listed.encode()).hexdigest()}"
