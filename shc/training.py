@@ -125,10 +125,17 @@ def predict(
     was_training, device = model.training, resolve_device(device)
     model.to(device).eval()
     with cpu_threads(threads):
-        pieces = (x.to(device) for x in batches(images, torch.arange(len(images)).split(batch)))
-        parts = [model(to_float(x) if x.dtype == torch.uint8 else x).float().cpu() for x in pieces]
+        rows = torch.arange(len(images)).split(batch)
+        found: Tensor | None = None  # one tensor: many small ones between large batches would leave holes in memory
+        for part, x in zip(rows, batches(images, rows), strict=True):
+            x = x.to(device)
+            outputs = model(to_float(x) if x.dtype == torch.uint8 else x).float().cpu()
+            if found is None:
+                found = outputs.new_empty(len(images), *outputs.shape[1:])
+            found[part] = outputs
     model.train(was_training)
-    return torch.cat(parts)
+    assert found is not None  # there is always a batch, at least an empty one
+    return found
 
 
 def batches(images: Tensor | FileImages, rows: Sequence[Tensor]) -> Iterator[Tensor]:
