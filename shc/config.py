@@ -5,6 +5,7 @@ identity; everything else is.
 """
 
 import math
+import os
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -67,8 +68,13 @@ class Data(Step):
     protocol: str = "closed"  # or "unseen-classes"
     root: str = ""  # folder of a data set that lies in files
     val: float = 0.1  # share of the training images of such a set that epochs are chosen by
+    unreadable: str = "skip"  # or "fail": what happens to damaged pictures of your own
 
-    LATER = ("root", "val")
+    LATER = ("root", "val", "unreadable")
+
+    def check(self) -> None:
+        if self.root:  # found again from any working directory
+            object.__setattr__(self, "root", os.path.abspath(os.path.expanduser(self.root)))
 
 
 @dataclass(frozen=True)
@@ -215,10 +221,12 @@ def check_possible(data: Data, centers: CentersConfig) -> None:
     """Raise ConfigError if the data set refuses its options, or has more classes than such centers can tell apart."""
     from shc import constructions, datasets
 
-    options = asdict(data)
+    options, embedded = asdict(data), data.data in ("emoji", "shapes")
     classes = 80 if data.protocol == "unseen-classes" else 100  # of the embedded data sets
     try:
         datasets.check(options.pop("data"), **options)
+        if not embedded:  # how many classes it has is in its files
+            return
         largest = constructions.max_distance_limits(centers.bits, classes).largest
     except ValueError as error:
         raise ConfigError(str(error)) from error

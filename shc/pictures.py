@@ -148,7 +148,7 @@ def worst_failures(
     worst = np.lexsort((np.arange(len(hits)), distances[:, 0], near, hits))[:count]
     chosen_names = None if neighbor_names is None else [neighbor_names[i] for i in worst]
     names = [query_names[i] for i in worst]
-    images, neighbors = _numpy(query_images)[worst], _numpy(neighbor_images)[worst]
+    images, neighbors = query_images[worst], neighbor_images[worst]  # before anything is decoded
     return retrieval_strips(images, neighbors, distances[worst], relations[worst], names, chosen_names, title)
 
 

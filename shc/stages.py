@@ -33,8 +33,8 @@ from shc.training import Record, fit, predict, resolve_device
 def start(run: Run, config: Data) -> ImageSet:
     """Load the run's images and note in its params.yaml which they are."""
     images = datasets.load(config.data, **{k: v for k, v in asdict(config).items() if k != "data"})
-    if run.parameters().get("data") != asdict(config):
-        run.add_parameters("data", asdict(config))
+    if run.parameters().get("data") != config.identity():
+        run.add_parameters("data", config.identity())
     return images
 
 
@@ -257,7 +257,7 @@ def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "
     start_net = net if config.init == "classifier" else None
     model = new_hasher(start_net, images, classifier, bits, config).to(where["device"])
     inside = [split for split in SPLITS if split in images.splits]
-    x_of: dict[str, Tensor] = {split: images.split(split)[0] for split in inside}
+    x_of: dict[str, Any] = {split: images.split(split)[0] for split in inside}
     part: torch.nn.Module = model
     if frozen:  # the head alone, on features
         part, x_of = model.head, hasher_features(run, images, model.backbone, config, **where)

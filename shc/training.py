@@ -8,7 +8,7 @@ epoch with the best validation value.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from shc import launch
+from shc.datasets.streams import FileImages
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
@@ -130,24 +131,40 @@ def augment(
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor, *, device: str = "cpu", batch: int = 500, threads: int = 2) -> Tensor:
+def predict(
+    model: nn.Module, images: Tensor | FileImages, *, device: str = "cpu", batch: int = 500, threads: int = 2
+) -> Tensor:
     """Run the model in evaluation mode over uint8 images [N, 3, S, S] → float32 outputs [N, …] on the CPU.
 
-    Features [N, D], a float tensor, are passed on as they are.
+    Features [N, D], a float tensor, are passed on as they are; images in files are decoded ahead, batch by batch.
     """
     was_training, device = model.training, resolve_device(device)
     model.to(device).eval()
     with cpu_threads(threads):
-        pieces = (images[i : i + batch].to(device) for i in range(0, len(images), batch))
-        parts = [model(to_float(x) if x.dtype == torch.uint8 else x).float().cpu() for x in pieces]
+        rows = torch.arange(len(images)).split(batch)
+        found: Tensor | None = None  # one tensor: many small ones between large batches would leave holes in memory
+        for part, x in zip(rows, batches(images, rows), strict=True):
+            x = x.to(device)
+            outputs = model(to_float(x) if x.dtype == torch.uint8 else x).float().cpu()
+            if found is None:
+                found = outputs.new_empty(len(images), *outputs.shape[1:])
+            found[part] = outputs
     model.train(was_training)
-    return torch.cat(parts)
+    assert found is not None  # there is always a batch, at least an empty one
+    return found
+
+
+def batches(images: Tensor | FileImages, rows: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Images [n, …] of each of the row numbers (int64 [n], on the CPU), where they are; from files, decoded ahead."""
+    if isinstance(images, FileImages):
+        return images.batches(rows)
+    return (images[part.to(images.device)] for part in rows)
 
 
 def fit(
     model: nn.Module,
     loss: Loss,
-    images: Tensor,
+    images: Tensor | FileImages,
     labels: Tensor,
     schedule: Schedule,
     *,
@@ -160,10 +177,11 @@ def fit(
 ) -> Iterator[Record]:
     """Train `model` in place and yield a record every few steps and at the end of every epoch.
 
-    `images` uint8 [N, 3, S, S]; `labels` int64 [N]; `loss(outputs, labels)` returns the scalar to minimise and its
-    named terms; `evaluate(model)` returns the validation value (higher is better) by which the epoch is chosen: when
-    the generator is exhausted the model holds the best epoch's weights. `checkpoint` (see `shc.runs.Checkpoint`) keeps
-    the state of every finished epoch; with one, the records made before are yielded again and training goes on after.
+    `images` uint8 [N, 3, S, S] in a tensor or in files; `labels` int64 [N]; `loss(outputs, labels)` returns the scalar
+    to minimise and its named terms; `evaluate(model)` returns the validation value (higher is better) by which the
+    epoch is chosen: when the generator is exhausted the model holds the best epoch's weights. `checkpoint` (see
+    `shc.runs.Checkpoint`) keeps the state of every finished epoch; with one, the records made before are yielded again
+    and training goes on after.
     Without `augmented`, `images` are features [N, D], taken as they are. `state` holds what else the loss remembers,
     kept in the checkpoint; `end_of_epoch(epoch)` is called before each validation.
 
@@ -217,6 +235,7 @@ def fit(
         generator = torch.Generator().manual_seed(schedule.seed * 100_003 + epoch)
         order = torch.randperm(len(images), generator=generator)
         epoch_started = time.perf_counter()
+        drawn = batches(images, [order[i * batch : (i + 1) * batch][part] for i in range(steps_per_epoch)])
         for i in range(steps_per_epoch):
             step = epoch * steps_per_epoch + i
             for group in optimizer.param_groups:
@@ -224,7 +243,7 @@ def fit(
             model.train()
             index = order[i * batch : (i + 1) * batch].to(device)
             with cpu_threads(schedule.threads):
-                x = images[index[part]]
+                x = next(drawn).to(device)
                 if augmented:
                     x = augment(to_float(x), schedule.shift, schedule.cutout, generator, part, batch, schedule.crop)
                 with torch.autocast(torch.device(device).type, torch.bfloat16, schedule.dtype == "bfloat16"):

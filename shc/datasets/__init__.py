@@ -25,25 +25,28 @@ from shc.hierarchy import Hierarchy
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from shc.datasets.streams import FileImages
+
 PROTOCOLS = ("closed", "unseen-classes")
 DATA_FOLDER = Path(__file__).parent / "data"
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """A data set in memory.
+    """A data set in memory, or with images that lie in files.
 
-    `images` uint8 [N, 3, S, S]; `labels` int64 [N], positions in `class_names`, or label sets bool [N, C]; every split
-    int64 [n], positions in `images`. No image stands in two splits, except that the official protocol of some sets
-    ranks the training images themselves: then `database` contains `train`, and `val`. `train_classes` int64: the
-    classes that occur in `train`. `groups` holds facts per image, int64 [N] each, named by `group_names` (for `emoji`:
-    the style and the drawing that an image shows).
+    `images` uint8 [N, 3, S, S], a tensor or `FileImages`, which is used as one; `labels` int64 [N], positions in
+    `class_names`, or label sets bool [N, C]; every split int64 [n], positions in `images`. No image stands in two
+    splits, except that the official protocol of some sets ranks the training images themselves: then `database`
+    contains `train`, and `val`. `train_classes` int64: the classes that occur in `train`. `groups` holds facts per
+    image, int64 [N] each, named by `group_names` (for `emoji`: the style and the drawing that an image shows).
     `class_similarity` float64 [C, C] is the exact similarity of the classes where it is known. `fingerprint` (sha256)
-    identifies source, renderer, parameters, names and splits; it does not depend on the pixels.
+    identifies source, renderer, parameters, names and splits; it does not depend on the pixels. `skipped` names the
+    files that are no part of it and why; `duplicates` files of the same content that lie in different splits.
     """
 
     name: str
-    images: "Tensor"
+    images: "Tensor | FileImages"
     labels: "Tensor"
     class_names: list[str]
     hierarchy: Hierarchy | None
@@ -54,15 +57,22 @@ class ImageSet:
     group_names: dict[str, list[str]] = field(default_factory=dict)
     class_similarity: np.ndarray | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    duplicates: list[tuple[str, ...]] = field(default_factory=list)
 
-    def split(self, name: str) -> tuple["Tensor", "Tensor"]:
+    def split(self, name: str) -> tuple["Tensor | FileImages", "Tensor"]:
         """Images [n, 3, S, S] and labels [n] of one split (views where the split is contiguous, so do not write).
 
-        Raises ValueError if the data set has no such split.
+        Images that lie in files are not decoded: a view of them is returned. Raises ValueError if the data set has no
+        such split.
         """
+        from shc.datasets.streams import FileImages
+
         if name not in self.splits:
             raise ValueError(f"{self.name} has no split {name!r}; its splits are {', '.join(self.splits)}")
         rows = self.splits[name]
+        if isinstance(self.images, FileImages):
+            return self.images.only(rows), self.labels[rows]
         if len(rows) and bool((rows.diff() == 1).all()):
             span = slice(int(rows[0]), int(rows[-1]) + 1)
             return self.images[span], self.labels[span]
@@ -81,6 +91,7 @@ class Options:
     protocol: str = "closed"
     root: str = ""
     val: float = 0.1
+    unreadable: str = "skip"
 
     def __post_init__(self) -> None:
         for name in ("size", "seed", "fold"):
@@ -95,6 +106,8 @@ class Options:
         if isinstance(self.val, bool) or not isinstance(self.val, (int, float, np.number)) or not 0 <= self.val <= 0.5:
             raise ValueError(f"val={self.val!r} must be a share of the training images between 0 (none) and 0.5")
         object.__setattr__(self, "val", float(self.val))
+        if self.unreadable not in ("skip", "fail"):
+            raise ValueError(f"unreadable={self.unreadable!r} is unknown; choose skip or fail")
         known = _entry(self.name).protocols
         if self.protocol == "closed":  # everywhere the name of the usual protocol
             object.__setattr__(self, "protocol", known[0])
@@ -180,6 +193,7 @@ def load(
     protocol: str = "closed",
     root: str = "",
     val: float = 0.1,
+    unreadable: str = "skip",
 ) -> ImageSet:
     """Load a data set by name; rendered images come from the cache folder if they were rendered before.
 
@@ -187,14 +201,15 @@ def load(
     `seed` draws the renders; `fold` selects what is held out (for `emoji`, the family of drawings);
     `protocol="unseen-classes"` trains on four classes of each super-class and retrieves among the fifth ones. Real
     data sets have protocols of their own ("closed" is the usual one of each), lie in the folder `root` (empty: the
-    user's data folder), and give the share `val` of their training images to choose epochs by.
+    user's data folder), and give the share `val` of their training images to choose epochs by; `unreadable="fail"`
+    refuses a folder with damaged pictures, which are otherwise left out and named.
     Raises ValueError for an unknown name, for values out of range, and for files that are missing or damaged.
 
     >>> tiny = load("emoji", scale=0.02)
     >>> tuple(tiny.images.shape), sorted(tiny.splits)
     ((1700, 3, 32, 32), ['database', 'query', 'query_seen', 'train', 'val'])
     """
-    return _entry(name).build(Options(name, scale, size, seed, fold, protocol, root, val))
+    return _entry(name).build(Options(name, scale, size, seed, fold, protocol, root, val, unreadable))
 
 
 def check(name: str, **options: Any) -> None:

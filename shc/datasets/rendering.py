@@ -23,6 +23,7 @@ from shc.training import cpu_threads
 # Images per class at scale 1: with 100 classes the sizes of the CIFAR-100 retrieval protocol.
 PER_CLASS = {"train": 100, "val": 20, "query": 50, "query_seen": 50, "database": 450}
 CHUNK = 1000
+FILES_ONLY = ("root", "val", "unreadable")  # options that only data sets in files have
 
 Renderer = Callable[[Tensor, Generator], Tensor]  # rows int64 [n] → float images [n, 3, S, S] in 0..1
 
@@ -81,7 +82,7 @@ def rendered_set(
     splits = dict(zip(labels, torch.arange(sum(counts)).split(counts), strict=True))
     all_labels = torch.cat(list(labels.values()))
     all_groups = {name: torch.cat([parts[split] for split in labels]) for name, parts in groups.items()}
-    parameters = {name: value for name, value in asdict(options).items() if name not in ("root", "val")}
+    parameters = {name: value for name, value in asdict(options).items() if name not in FILES_ONLY}
     plan = {split: _digest(all_labels[rows], *(g[rows] for g in all_groups.values())) for split, rows in splits.items()}
     identity = dict(source=source, parameters=parameters, class_names=class_names, splits=plan)
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

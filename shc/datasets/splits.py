@@ -18,6 +18,9 @@ from shc.hierarchy import Hierarchy
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from shc.datasets.streams import FileImages
+
+NOT_CONTENT = ("root", "unreadable")  # options that do not decide which images there are: `source` tells that
 LEAST = 2  # images of a class that a smaller split keeps
 
 
@@ -117,7 +120,7 @@ def shrunk(splits: Mapping[str, np.ndarray], labels: np.ndarray, scale: float, s
 def assembled(
     options: Options,
     *,
-    images: "Tensor",
+    images: "Tensor | FileImages",
     labels: np.ndarray,
     splits: Mapping[str, np.ndarray],
     class_names: list[str],
@@ -143,7 +146,7 @@ def assembled(
             raise ValueError(f"{options.name}: the split {name!r} is empty; use a larger scale, or check the files")
     trained = labels[splits["train"]]
     classes = np.flatnonzero(trained.any(0)) if labels.ndim == 2 else np.unique(trained)
-    parameters = {name: value for name, value in asdict(options).items() if name != "root"}
+    parameters = {name: value for name, value in asdict(options).items() if name not in NOT_CONTENT}
     plan = {name: hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest() for name, rows in splits.items()}
     identity = dict(source=source, parameters=parameters, class_names=class_names, splits=plan)
     return ImageSet(

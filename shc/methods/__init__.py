@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from shc.datasets.streams import FileImages
+
 NEEDS = ("class", "label path", "label distances", "none")
 
 
@@ -46,7 +48,7 @@ class Task:
     centers: "Tensor | None" = None
     paths: tuple[tuple[str, ...], ...] | None = None
     distances: "np.ndarray | None" = None
-    images: "Tensor | None" = None
+    images: "Tensor | FileImages | None" = None
     features: "Callable[[], Tensor] | None" = None
     classifier: "tuple[Tensor, Tensor] | None" = None
 
