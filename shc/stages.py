@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from shc import centers as stage2
-from shc import datasets, hamming, methods, metrics, similarity
+from shc import datasets, hamming, label_sets, methods, metrics, similarity
 from shc.center_history import pack_history, unpack_history
 from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig, SimilarityConfig
 from shc.control_centers import blended, control_centers
@@ -47,7 +46,12 @@ def images_of(run: Run) -> ImageSet:
 
 
 def positions(images: ImageSet, labels: Tensor) -> Tensor:
-    """int64 [N]: place of each class id among the trained classes, −1 for a class that was never trained on."""
+    """int64 [N]: place of each class id among the trained classes, −1 for a class that was never trained on.
+
+    Of label sets bool [N, C] the columns of the trained classes; a row may then be empty.
+    """
+    if labels.ndim == 2:
+        return labels[:, images.train_classes]
     place = torch.full((len(images.class_names),), -1, dtype=torch.int64)
     place[images.train_classes] = torch.arange(len(images.train_classes))
     return place[labels]
@@ -90,12 +94,9 @@ def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> It
     where: dict[str, Any] = dict(device=resolve_device(config.device), threads=config.threads)
 
     def accuracy(net: torch.nn.Module) -> float:
-        return (predict(net, x_val, **where).argmax(1) == y_val).float().mean().item()
+        return label_sets.score(predict(net, x_val, **where), y_val)
 
-    def loss(logits: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return F.cross_entropy(logits, target), {}
-
-    checkpoint, history = run.checkpoint("classifier", key), []
+    loss, checkpoint, history = label_sets.classification_loss, run.checkpoint("classifier", key), []
     for record in fit(model, loss, x, y, config.schedule(), evaluate=accuracy, checkpoint=checkpoint):
         history.append(record)
         yield record
@@ -103,7 +104,7 @@ def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> It
     identity = config.identity()
     run.save("classifier", model.state_dict(), parameters=identity, fingerprint=images.fingerprint, extra=extra)
     features = predict(model.backbone, x, **where)
-    means = torch.stack([features[y == c].mean(0) for c in range(len(images.train_classes))])
+    means = label_sets.class_means(features, y, len(images.train_classes))
     arrays = {"logits": predict(model, x, **where), "labels": y, "feature_means": means}
     run.save("statistics", arrays, parameters={}, fingerprint=images.fingerprint, inputs={"classifier": key})
     run.add_parameters("classifier", asdict(config))
@@ -127,15 +128,14 @@ def load_classifier(run: Run, images: ImageSet) -> tuple[Classifier, Artifact]:
 
 
 def accuracies(run: Run, images: ImageSet) -> dict[str, float]:
-    """Top-1 accuracy of the run's classifier on every split of held-out images; none for classes it never saw."""
+    """`label_sets.score` (top-1, or class mAP) of the run's classifier on every held-out split of classes it saw."""
     model, _ = load_classifier(run, images)
     found: dict[str, float] = {}
     for split in (s for s in ("query_seen", "val", "query") if s in images.splits):
         x, labels = images.split(split)
         truth = positions(images, labels)
-        if bool((truth >= 0).all()):
-            logits = predict(model, x, device="auto")
-            found[split] = (logits.argmax(1) == truth).float().mean().item()
+        if bool(label_sets.known(truth).all()):
+            found[split] = label_sets.score(predict(model, x, device="auto"), truth)
     return found
 
 
@@ -371,7 +371,7 @@ def evaluate(run: Run, images: ImageSet, kind: str = "semantic", queries: str = 
     labels = {split: images.split(split)[1] for split in (queries, "database")}
     return metrics.evaluate(
         codes[queries], codes["database"], labels[queries], labels["database"],
-        hierarchy=images.hierarchy, per_query=True,
+        hierarchy=label_sets.graded_tree(images), per_query=True,
     )  # fmt: skip
 
 
