@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shc.figures import shortened
 from shc.histograms import to_numpy
 
 if TYPE_CHECKING:
@@ -123,7 +122,9 @@ def holds(labels: Any, classes: Any) -> Any:
     >>> holds(np.array([[True, False], [True, True]]), 1), holds(np.array([4, 2]), np.array([4, 4]))
     (array([False,  True]), array([ True, False]))
     """
-    return labels == classes if labels.ndim == 1 else labels[range(len(labels)), classes]
+    if labels.ndim == 1:
+        return labels == classes
+    return labels[:, classes] if np.ndim(classes) == 0 else labels[np.arange(len(labels)), classes]
 
 
 def known(labels: Any) -> Any:
@@ -163,6 +164,8 @@ def names(labels: Any, class_names: Any, longest: int = LONGEST) -> np.ndarray:
     >>> names(np.array([[True, False, True]]), ["cat", "dog", "sofa"]), names(np.array([1, -1]), ["cat", "dog"])
     (array(['cat, sofa'], dtype='<U9'), array(['dog', 'unknown'], dtype='<U7'))
     """
+    from shc.figures import shortened
+
     labels, texts = to_numpy(labels), np.asarray(class_names)
     if labels.dtype != bool:
         return np.where(labels < 0, "unknown", texts[labels])
