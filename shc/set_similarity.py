@@ -24,8 +24,8 @@ def set_profiles(scores: np.ndarray, labels: Any, mask: str, temperature: float)
     """P float64 [C, C] from logits [N, C] and label sets [N, C]; see above, and `shc.similarity.class_profiles`.
 
     Where every image of i has j too, nothing is known, and P[i, j] is the mean of what is known of i. The diagonal is
-    the mean over all images of i. Rows do not sum to 1 where classes stand together. Raises ValueError for label sets
-    that do not fit and for a class without an image.
+    the mean over all images of i. An image of all classes is left out. Rows do not sum to 1 where classes stand
+    together. Raises ValueError for label sets that do not fit and for a class without an image.
 
     >>> logits = np.log([[8.0, 3.0, 1.0], [1.0, 8.0, 1.0], [4.0, 9.0, 1.0]])
     >>> both = np.array([[True, False, False], [False, True, False], [True, True, False]])
