@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shc import bounds, constructions, hamming, methods, metrics, stages
+from shc import bounds, constructions, hamming, label_sets, methods, metrics, stages
 from shc.centers import check_similarity, solve
 from shc.datasets import ImageSet
 from shc.models import codes_from
@@ -160,7 +160,7 @@ def linear_hasher(
     iterations: int = 50,
     threads: int = 2,
 ) -> nn.Linear:
-    """One linear layer u = Wx + b from features [N, F] to the centers codes [C, K] of their labels int64 [N].
+    """One linear layer u = Wx + b from features [N, F] to the centers codes [C, K] of their labels [N] or [N, C].
 
     Minimizes the method's loss plus decay · ‖W‖²/K over all images at once by L-BFGS from W = 0: nothing is drawn at
     random, so there is no seed. Raises ValueError for features that are not finite or labels without a center.
@@ -177,7 +177,10 @@ def linear_hasher(
         )
     if not bool(features.isfinite().all()):
         raise ValueError("features must be finite numbers; did the classifier's training diverge? Lower its lr")
-    if int(labels.min()) < 0 or int(labels.max()) >= len(target):
+    if labels.ndim == 2:
+        if labels.shape[1] != len(target):
+            raise ValueError(f"label sets {list(labels.shape)} for {len(target)} centers; pass one column per center")
+    elif int(labels.min()) < 0 or int(labels.max()) >= len(target):
         raise ValueError(
             f"labels go from {int(labels.min())} to {int(labels.max())} for {len(target)} centers; pass the positions "
             "of trained classes"
@@ -210,4 +213,5 @@ def retrieve(
     layer = linear_hasher(features["train"], place, codes, **options)
     query, database = (codes_from(layer(features[split])) for split in (queries, "database"))
     labels = [images.split(split)[1] for split in (queries, "database")]
-    return metrics.evaluate(query, database, *labels, hierarchy=images.hierarchy, k=(), graded_k=(), per_query=True)
+    tree = label_sets.graded_tree(images)
+    return metrics.evaluate(query, database, *labels, hierarchy=tree, k=(), graded_k=(), per_query=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from shc import stages
+from shc import label_sets, stages
 from shc.datasets import ImageSet
 from shc.figures import Figure
 from shc.image_files import BrokenImage, read_image
@@ -46,8 +46,9 @@ def search(
     index = index_of(run, images, uri, say)
     codes = codes_from(predict(stages.load_hasher(run, images), queries))
     found = index.search(codes, k=k)
+    classes = found_classes(images, found)
     for q, file in enumerate(files):
-        say("\n".join([f"{'' if q == 0 else chr(10)}{file}", *table(found, q, images.class_names)]))
+        say("\n".join([f"{'' if q == 0 else chr(10)}{file}", *table(found, q, classes[q])]))
     figure = draw(images, queries.numpy(), [Path(file).stem for file in files], found)
     try:
         atomic_write(target, lambda f: figure.savefig(f, format=target.suffix[1:].lower()))
@@ -75,22 +76,33 @@ def index_of(run: Run, images: ImageSet, uri: str, say: Callable[[str], None]) -
     hasher, codes = run.load("hasher", fingerprint=images.fingerprint).key, stages.load_codes(run, images)["database"]
     index = HammingIndex.open(uri, bits=codes.shape[1], fingerprint=hasher)
     if not index.count():
-        index.add(codes, ids=np.arange(len(codes)), labels=images.split("database")[1])
+        labels = images.split("database")[1]  # an index holds one class per image, no label sets
+        index.add(codes, ids=np.arange(len(codes)), labels=labels if labels.ndim == 1 else None)
         if uri != "memory:":
             index.save()
             say(f"filled {uri} with the {len(codes):,} database codes of {run.path}")
     return index
 
 
-def table(found: Neighbors, query: int, class_names: Sequence[str]) -> list[str]:
-    """One query's neighbors as lines: rank, distance in bits, class, path or id."""
-    names = [class_name(label, class_names) for label in found.labels[query]]
+def table(found: Neighbors, query: int, names: Sequence[str]) -> list[str]:
+    """One query's neighbors as lines: rank, distance in bits, class (from `names`), path or id."""
     wide = max(len("class"), *map(len, names))
     lines = [f"rank  bits  {'class':<{wide}}  {'path' if any(found.paths[query]) else 'id'}"]
     for j, name in enumerate(names):
         place = found.paths[query, j] or found.ids[query, j]
         lines.append(f"{j + 1:>4}  {found.distances[query, j]:>4}  {name:<{wide}}  {place}")
     return lines
+
+
+def found_classes(images: ImageSet, found: Neighbors) -> list[list[str]]:
+    """The names of every neighbor's class; of database images with several labels those of all, by their ids."""
+    told = [[class_name(label, images.class_names) for label in row] for row in found.labels]
+    labels = images.split("database")[1]
+    if labels.ndim == 2:
+        for (q, j), identity in np.ndenumerate(found.ids):
+            if not found.paths[q, j] and 0 <= identity < len(labels):
+                told[q][j] = str(label_sets.names(labels[[identity]], images.class_names)[0])
+    return told
 
 
 def class_name(label: int, class_names: Sequence[str]) -> str:
@@ -113,6 +125,6 @@ def draw(images: ImageSet, queries: np.ndarray, names: Sequence[str], found: Nei
 
     ids, paths = found.ids[:, :SHOWN], found.paths[:, :SHOWN]
     pictures = [[thumbnail(int(i), path) for i, path in zip(*row, strict=True)] for row in zip(ids, paths, strict=True)]
-    classes = [[class_name(label, images.class_names) for label in row[:SHOWN]] for row in found.labels]
+    classes = [row[:SHOWN] for row in found_classes(images, found)]
     distances = found.distances[:, :SHOWN]
     return retrieval_strips(queries, np.array(pictures), distances, None, names, classes, "Nearest neighbors")

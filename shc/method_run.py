@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from shc import hamming, methods, metrics, stages
+from shc import hamming, label_sets, methods, metrics, stages
 from shc.config import (
     SIMILARITY_SOURCES,
     CentersConfig,
@@ -32,7 +32,10 @@ from shc.datasets import ImageSet
 from shc.runs import Run, RunError, library_versions, today
 from shc.training import Record, predict
 
-MEASURES = ("mAP@ALL", "mAP@100", "mAP@1000", "super_mAP@ALL", "nDCG@100", "mAHP@250", "P@H<=2", "empty@H<=2")
+MEASURES = (
+    "mAP@ALL", "mAP@100", "mAP@1000", "super_mAP@ALL", "nDCG@100", "mAHP@250", "P@H<=2", "empty@H<=2",
+    "wmAP@ALL", "ACG@100",  # of label sets
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,7 @@ def measure(run: Run, images: ImageSet, settings: MethodRun) -> list[dict[str, A
 def measures(images: ImageSet, queries: np.ndarray, database: np.ndarray, query: str, base: str) -> dict[str, float]:
     """`MEASURES` of query codes against database codes, for the splits they belong to."""
     labels = (images.split(query)[1], images.split(base)[1])
-    found = metrics.evaluate(queries, database, *labels, hierarchy=images.hierarchy)
+    found = metrics.evaluate(queries, database, *labels, hierarchy=label_sets.graded_tree(images))
     return {name: round(float(found[name]), 6) for name in MEASURES if name in found}
 
 
@@ -209,7 +212,8 @@ def unquantized_map(
     a, b = (torch.nn.functional.normalize(x, dim=1) for x in (queries, database))
     alone, values = np.ones(len(b), dtype=int), []  # no ties: every rank holds one image
     for row, label in zip(a, query_labels, strict=True):
-        relevant = (database_labels == label)[(b @ row).argsort(descending=True, stable=True)].numpy()
+        shared = (database_labels & label).any(1) if database_labels.ndim == 2 else database_labels == label
+        relevant = shared[(b @ row).argsort(descending=True, stable=True)].numpy()
         values.append(metrics.expected_ap(alone, relevant.astype(int)))
     return round(float(np.mean(values)), 6)
 

@@ -24,7 +24,7 @@ BLOCK = 65_536  # images whose softmax is held in float64 at once
 def class_similarity(
     logits: Any, labels: Any, mask: str = "predicted", temperature: float = 1.0, with_diagonal: bool = False
 ) -> Any:
-    """S [C, C] from a classifier's logits [N, C] on the training images (no augmentation) and their labels [N].
+    """S [C, C] from a classifier's logits [N, C] on the training images (no augmentation) and their labels.
 
     `class_profiles` (which explains `mask` and `temperature`, and raises ValueError) followed by
     `normalize_similarity` (which explains `with_diagonal`).
@@ -41,6 +41,7 @@ def class_similarity(
 def class_profiles(logits: Any, labels: Any, mask: str = "predicted", temperature: float = 1.0) -> Any:
     """Mean masked softmax of each class's images: P [C, C], rows sum to 1; P[m, j] is how much m looks like j.
 
+    Labels are class ids [N], or label sets [N, C] (`shc.set_similarity` says how P is read from those).
     `mask` says which logit of an image becomes −∞: the arg-max ("predicted", the paper) or that of its label ("true",
     the paper's published code; the diagonal is then 0). Logits are divided by `temperature`: sharper ones (< 1) flatten
     all relations but the strongest.
@@ -62,22 +63,32 @@ def class_profiles(logits: Any, labels: Any, mask: str = "predicted", temperatur
         )
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise ValueError(f"logits have shape {list(scores.shape)}; expected [images, classes] with 2 classes or more")
+    if np.ndim(labels) == 2:
+        from shc.set_similarity import set_profiles
+
+        return _like(logits, set_profiles(scores, labels, mask, temperature))
     classes = scores.shape[1]
     ids = _class_ids(labels, len(scores), classes, "logits")
     summed = np.zeros((classes, classes))
     for start in range(0, len(scores), BLOCK):
-        rows, own = scores[start : start + BLOCK].astype(np.float64), ids[start : start + BLOCK]  # [B, C]
-        if not np.isfinite(rows).all():
-            image, column = np.argwhere(~np.isfinite(rows))[0]
-            raise ValueError(
-                f"logits hold {rows[image, column]} for image {start + image}, class {column}; expected finite numbers "
-                "(did the training diverge? lower its learning rate)"
-            )
+        rows, own = finite_rows(scores, start), ids[start : start + BLOCK]  # [B, C]
         masked = rows.argmax(1) if mask == "predicted" else own
         rows[np.arange(len(rows)), masked] = -np.inf
         rows = np.exp((rows - rows.max(1, keepdims=True)) / temperature)
         np.add.at(summed, own, rows / rows.sum(1, keepdims=True))
     return _like(logits, summed / np.bincount(ids, minlength=classes)[:, None])
+
+
+def finite_rows(scores: np.ndarray, start: int) -> np.ndarray:
+    """A block of logits as float64 [B, C], from row `start` on; ValueError naming the first that is not finite."""
+    rows = scores[start : start + BLOCK].astype(np.float64)
+    if not np.isfinite(rows).all():
+        image, column = np.argwhere(~np.isfinite(rows))[0]
+        raise ValueError(
+            f"logits hold {rows[image, column]} for image {start + image}, class {column}; expected finite numbers "
+            "(did the training diverge? lower its learning rate)"
+        )
+    return rows
 
 
 def normalize_similarity(raw: Any, with_diagonal: bool = False) -> Any:

@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from shc import centers as stage2
-from shc import datasets, hamming, methods, metrics, similarity
+from shc import datasets, hamming, label_sets, methods, metrics, similarity
 from shc.center_history import pack_history, unpack_history
 from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig, SimilarityConfig
 from shc.control_centers import blended, control_centers
@@ -47,7 +46,12 @@ def images_of(run: Run) -> ImageSet:
 
 
 def positions(images: ImageSet, labels: Tensor) -> Tensor:
-    """int64 [N]: place of each class id among the trained classes, −1 for a class that was never trained on."""
+    """int64 [N]: place of each class id among the trained classes, −1 for a class that was never trained on.
+
+    Of label sets bool [N, C] the columns of the trained classes; a row may then be empty.
+    """
+    if labels.ndim == 2:
+        return labels[:, images.train_classes]
     place = torch.full((len(images.class_names),), -1, dtype=torch.int64)
     place[images.train_classes] = torch.arange(len(images.train_classes))
     return place[labels]
@@ -94,12 +98,9 @@ def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> It
         part, x, x_val = model.head, kept["train"], kept["val"]
 
     def accuracy(net: torch.nn.Module) -> float:
-        return (predict(net, x_val, **where).argmax(1) == y_val).float().mean().item()
+        return label_sets.score(predict(net, x_val, **where), y_val)
 
-    def loss(logits: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return F.cross_entropy(logits, target), {}
-
-    checkpoint, history = run.checkpoint("classifier", key), []
+    loss, checkpoint, history = label_sets.classification_loss, run.checkpoint("classifier", key), []
     options = dict(evaluate=accuracy, checkpoint=checkpoint, augmented=not frozen)
     for record in fit(part, loss, x, y, config.schedule(), **options):  # type: ignore[arg-type]
         history.append(record)
@@ -110,7 +111,7 @@ def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> It
     if frozen:
         run.save("features", kept, parameters={}, fingerprint=images.fingerprint, inputs={"classifier": key})
     features = x if frozen else predict(model.backbone, x, **where)
-    means = torch.stack([features[y == c].mean(0) for c in range(len(images.train_classes))])
+    means = label_sets.class_means(features, y, len(images.train_classes))
     arrays = {"logits": predict(part, x, **where), "labels": y, "feature_means": means}
     run.save("statistics", arrays, parameters={}, fingerprint=images.fingerprint, inputs={"classifier": key})
     run.add_parameters("classifier", asdict(config))
@@ -118,13 +119,13 @@ def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> It
 
 
 def accuracies(run: Run, images: ImageSet) -> dict[str, float]:
-    """Top-1 accuracy of the run's classifier on every split of held-out images; none for classes it never saw."""
+    """`label_sets.score` (top-1, or class mAP) of the run's classifier on every held-out split of classes it saw."""
     model, _ = load_classifier(run, images)
     found: dict[str, float] = {}
     for split in (s for s in ("query_seen", "val", "query") if s in images.splits):
         truth = positions(images, images.split(split)[1])
-        if bool((truth >= 0).all()):
-            found[split] = (predict_split(run, images, model, split).argmax(1) == truth).float().mean().item()
+        if bool(label_sets.known(truth).all()):
+            found[split] = label_sets.score(predict_split(run, images, model, split), truth)
     return found
 
 
@@ -339,7 +340,7 @@ def evaluate(run: Run, images: ImageSet, kind: str = "semantic", queries: str = 
     labels = {split: images.split(split)[1] for split in (queries, "database")}
     return metrics.evaluate(
         codes[queries], codes["database"], labels[queries], labels["database"],
-        hierarchy=images.hierarchy, per_query=True,
+        hierarchy=label_sets.graded_tree(images), per_query=True,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """What an image should become: the center of its class, or for several labels what its centers agree on bit by bit.
 
-Methods take labels as class positions int64 [N] or as a multi-hot float matrix [N, C]; these functions serve both.
+Methods take labels as class positions int64 [N] or as a multi-hot matrix [N, C], float or bool; these functions serve
+both.
 """
 
 import torch
@@ -38,7 +39,7 @@ def related(labels: Tensor, others: Tensor) -> Tensor:
     """
     if labels.ndim == 1:
         return labels[:, None] == others[None, :]
-    return labels @ others.to(labels).T > 0
+    return labels.float() @ others.float().T > 0
 
 
 def shares(labels: Tensor, classes: int) -> Tensor:

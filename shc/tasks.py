@@ -50,10 +50,13 @@ def new_task(
     classifier: Artifact,
     device: str,
 ) -> methods.Task:
-    """What the method may look at: class positions y int64 [N] of the training images, or row numbers if it needs none.
+    """What the method may look at: class positions y of the training images, or row numbers if it needs none.
 
-    Raises RunError if the data set has no class tree and the method needs one.
+    y is int64 [N], or bool [N, C] for label sets. Raises RunError if the method takes one class per image and there are
+    several, if an image has none, or if the method needs a class tree that the data set lacks.
     """
+    if y.ndim == 2:
+        check_label_sets(method, images.name, y)
     if tree is None and method.needs in ("label path", "label distances"):
         fitting = ", ".join(n for n, m in methods.available().items() if m.needs in ("class", "none"))
         wanted = "a class hierarchy (label paths)" if method.needs == "label path" else "label distances (a hierarchy)"
@@ -61,7 +64,7 @@ def new_task(
     return methods.Task(
         bits=bits,
         classes=len(images.train_classes),
-        labels=torch.arange(len(y)) if method.needs == "none" else y,
+        labels=torch.arange(len(y)) if method.needs == "none" else (y.float() if y.ndim == 2 else y),
         seed=seed,
         device=device,
         centers=centers,
@@ -73,6 +76,22 @@ def new_task(
         if method.needs == "class"
         else None,
     )
+
+
+def check_label_sets(method: methods.MethodInfo, data: str, y: Tensor) -> None:
+    """Raise RunError unless the method can be trained on images with the label sets y bool [N, C]."""
+    if not method.multi_label:
+        fitting = ", ".join(name for name, entry in methods.available().items() if entry.multi_label)
+        raise RunError(
+            f"method {method.name!r} takes one class per image, and images of {data!r} may have several; choose one of "
+            f"{fitting}"
+        )
+    empty = int((~y.any(1)).sum())
+    if empty and method.needs != "none":
+        raise RunError(
+            f"{empty} of {len(y)} training images of {data!r} have no label, so nothing to be trained towards; leave "
+            "them out of its training split"
+        )
 
 
 def new_hasher(

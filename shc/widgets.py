@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from shc import hamming, plots
+from shc import hamming, label_sets, plots
 from shc.controls import CenterControls, HistorySlider, Pictured, button, ipw, row
 from shc.figures import BLUE, GREY, Figure, new_figure, style
 from shc.pictures import draw_codes
@@ -123,8 +123,9 @@ def nearest_told(distances: np.ndarray, names: Sequence[str], own: int) -> str:
 class RetrievalBrowser(Pictured):
     """Choose a query and see its nearest database images.
 
-    Images uint8 [Q, 3, S, S] and [N, 3, S, S], codes ±1 [Q, K] and [N, K], labels int64 [Q] and [N] (class ids);
-    `class_names` and `groups` (super-class, int64 [C]) by class id. ValueError if they differ in number.
+    Images uint8 [Q, 3, S, S] and [N, 3, S, S], codes ±1 [Q, K] and [N, K], labels int64 [Q] and [N] (class ids)
+    or label sets bool [Q, C] and [N, C]; `class_names` and `groups` (super-class, int64 [C]) by class id. ValueError if
+    they differ in number.
     """
 
     def __init__(
@@ -172,10 +173,10 @@ class RetrievalBrowser(Pictured):
 
     def _strips(self, queries: Sequence[int], index: np.ndarray, distance: np.ndarray) -> Figure:
         mine, theirs = self.y_query[list(queries)], self.y_database[index]
-        relation = (mine[:, None] == theirs) * 1 + (self.groups[mine][:, None] == self.groups[theirs])
-        names = list(self.class_names[mine])
+        relation = label_sets.relation(mine, theirs, self.groups)
+        names, neighbors = (label_sets.names(labels, self.class_names) for labels in (mine, theirs))
         return plots.retrieval_strips(
-            self.x_query[list(queries)], self.x_database[index], distance, relation, names, self.class_names[theirs]
+            self.x_query[list(queries)], self.x_database[index], distance, relation, list(names), neighbors
         )
 
     def _go(self, query: int) -> None:
@@ -184,10 +185,12 @@ class RetrievalBrowser(Pictured):
     def _update(self) -> None:
         query = self.query.value
         index, distance = self.found([query])
-        right = (self.y_database[index[0]] == self.y_query[query]).sum()
+        mine = self.y_query[[query]]
+        right = (label_sets.relation(mine, self.y_database[index], self.groups) == 2).sum()
+        shared = "of the same class" if mine.ndim == 1 else "that share a class with it"
         self.told.value = (
-            f"query {query}: {self.class_names[self.y_query[query]]}; {right} of {index.shape[1]} neighbors of the "
-            f"same class, at {', '.join(map(str, distance[0]))} bits"
+            f"query {query}: {label_sets.names(mine, self.class_names)[0]}; {right} of {index.shape[1]} neighbors "
+            f"{shared}, at {', '.join(map(str, distance[0]))} bits"
         )
         self.show(self._strips([query], index, distance))
 

@@ -100,7 +100,8 @@ class MethodInfo:
     """What a method needs and where it comes from, as `shc methods` lists it.
 
     `default_centers` is the kind of centers it was published with (see `shc.config.CENTER_KINDS`), "" without any;
-    `start` the backbone it begins with: the classifier's, or "scratch" where the method claims not to see labels.
+    `start` the backbone it begins with: the classifier's, or "scratch" where the method claims not to see labels;
+    `multi_label` whether images may have several labels, as they may for every method that needs none.
     """
 
     name: str
@@ -131,7 +132,8 @@ def method(
 
     def register(cls: type) -> type:
         options = {entry.name: entry.default for entry in fields(cls)}
-        _REGISTRY[name] = MethodInfo(name, needs, source, default_centers, cls, start, multi_label, options)
+        many = multi_label or needs == "none"
+        _REGISTRY[name] = MethodInfo(name, needs, source, default_centers, cls, start, many, options)
         return cls
 
     return register
