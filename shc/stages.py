@@ -87,8 +87,8 @@ def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> It
     ):
         yield from run.load("classifier").meta["extra"]["history"]
         return
-    x, labels = images.split("train")
-    x_val, labels_val = images.split("val")
+    x: Any  # images, or features of them
+    (x, labels), (x_val, labels_val) = images.split("train"), images.split("val")
     y, y_val = positions(images, labels), positions(images, labels_val)
     model = new_classifier(images, config)
     where: dict[str, Any] = dict(device=resolve_device(config.device), threads=config.threads)
