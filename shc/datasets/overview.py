@@ -78,7 +78,7 @@ def origin(about: About) -> str:
 def state(name: str, about: About, root: str = "") -> str:
     """Whether the files are on this machine."""
     if not about.files:
-        return "in the package"
+        return "yours, in the folder that root names" if about.images == "yours" else "in the package"
     missing = lacking(about.files, located(name, about.files, root, about.elsewhere))
     if not missing:
         return "on this machine"
