@@ -73,6 +73,11 @@ class Data(Step):
     LATER = ("root", "val", "unreadable")
 
     def check(self) -> None:
+        if not 0 < self.val <= 0.5:
+            raise ConfigError(
+                f"val={self.val} must be above 0 and at most 0.5: epochs are chosen by these images; 0.01 takes one of "
+                "each class"
+            )
         if self.root:  # found again from any working directory
             object.__setattr__(self, "root", os.path.abspath(os.path.expanduser(self.root)))
 
