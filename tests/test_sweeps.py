@@ -289,7 +289,7 @@ def test_mistakes_are_told_before_anything_starts(project, capsys, monkeypatch):
     assert list(sweeps.list_cells(file))[1] == "   2  the same as 1"
     write(project, "cells: [{bits: [1, 2]}]")
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(RunError, match=r"needs the extra `notebooks`: pip install .*; --jobs 1 works without it"):
+    with pytest.raises(RunError, match=r"needs Dask: pip install .*; --jobs 1 works without it"):
         sweeps.run_sweep(file, jobs=2)
     monkeypatch.setitem(sys.modules, "papermill", None)
     with pytest.raises(RunError, match="running notebooks needs the extra `notebooks`"):
