@@ -2,8 +2,8 @@
 
 `paper` is the published protocol: an ImageNet ResNet-34 on crops of 224 px, trained for 300 epochs by RMSprop at 1e-4
 (7e-5 on CIFAR-100) with a cosine, weight decay 1e-5 and batches of 64. We read "pretrained" as ImageNet for both
-networks: stage 3 does not go on from stage 1's. One image in a hundred of the published training split chooses the
-epoch, at least one of each class, since nothing is said to do that there. `paper-fast` trains the same network with what is usual today; its
+networks: stage 3 does not go on from stage 1's. One in a hundred of the training images chooses the epoch, at least one
+of each class; how it was chosen is not published. `paper-fast` trains the same network with what is usual today; its
 numbers were chosen, not tuned. `frozen` trains no backbone at all.
 """
 
@@ -45,6 +45,7 @@ PRESETS = {
     "frozen": Preset(
         "features of an ImageNet network that is not trained further, computed once",
         {"net": "efficientnet_lite0", "weights": "imagenet", "features": "frozen", "hasher_epochs": 20},
+        {name: {"size": 224} for name in ("coco", "image_folder", "nabirds", "stanford_cars")},  # the net's input
     ),
 }  # fmt: skip
 

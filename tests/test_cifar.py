@@ -7,6 +7,7 @@ import tarfile
 import numpy as np
 import pytest
 import torch
+from whole import chance, run_through
 
 from shc import datasets
 from shc.datasets import cifar
@@ -367,3 +368,9 @@ def test_wrong_options_are_named(roots):
         load("cifar10", roots["cifar10"], protocol="paper")
     with pytest.raises(ValueError, match=r"fold=1 does not exist: cifar100 has only fold 0"):
         load("cifar100", roots["cifar100"], fold=1)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_whole_sequence(name, roots, tmp_path):
+    found, images = run_through(tmp_path / "run", name, roots[name])
+    assert found > chance(images)

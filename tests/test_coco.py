@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from colored import save_picture, shown
+from whole import chance, run_through
 
 from shc import datasets
 from shc.datasets import coco
@@ -266,3 +267,8 @@ def test_publishers_facts():
     ]
     with pytest.raises(ValueError, match="only fold 0"):
         load("nowhere", fold=1)
+
+
+def test_the_whole_sequence(root, tmp_path):
+    found, images = run_through(tmp_path / "run", "coco", root, val=0.3)
+    assert found > chance(images)

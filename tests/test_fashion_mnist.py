@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 import torch
+from whole import chance, run_through
 
 from shc import datasets
 from shc.datasets import cache, fashion_mnist, reading
@@ -248,3 +249,8 @@ def test_files_of_a_system_package_are_found_unless_there_is_a_root(root, tmp_pa
     write(tmp_path / "data" / "fashion_mnist", files)
     with pytest.raises(ValueError, match="label 10"):  # the user's own files come first
         load("")
+
+
+def test_the_whole_sequence(root, tmp_path):
+    found, images = run_through(tmp_path / "run", "fashion_mnist", root)
+    assert found > chance(images)

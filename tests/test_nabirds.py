@@ -5,6 +5,7 @@ import doctest
 import numpy as np
 import pytest
 from colored import check_pictures, save_picture
+from whole import chance, run_through
 
 from shc import datasets
 from shc.datasets import nabirds
@@ -232,3 +233,8 @@ def test_publishers_facts():
     assert "Cornell Lab" in about.terms and not any(file.url for file in about.files)
     with pytest.raises(ValueError, match="only fold 0"):
         load("nowhere", fold=1)
+
+
+def test_the_whole_sequence(root, tmp_path):
+    found, images = run_through(tmp_path / "run", "nabirds", root, val=0.3)
+    assert found > chance(images)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from colored import check_pictures, save_picture
 from scipy.io import loadmat, savemat
+from whole import chance, run_through
 
 from shc import datasets
 from shc.datasets import stanford_cars as cars
@@ -367,3 +368,8 @@ def test_publishers_facts():
     assert not any(file.url for file in about.files) and "research" in about.terms
     with pytest.raises(ValueError, match="only fold 0"):
         load("nowhere", fold=1)
+
+
+def test_the_whole_sequence(official, tmp_path):
+    found, images = run_through(tmp_path / "run", "stanford_cars", official, val=0.3)
+    assert found > chance(images)
