@@ -35,6 +35,7 @@ MAKES = {
 }
 # smaller data and shorter training: numbers are worse, every step is real
 QUICK: dict[str, Any] = {"scale": 0.2, "epochs": 16, "hasher_epochs": 6}
+PLACES = ("root", "embeddings")  # parameters that name a folder or file of the user's
 CELL_TIMEOUT = 3600  # seconds; a cell that takes longer is stopped
 # glibc keeps what was freed: giving memory back and taking it again in every step can cost as much as the computing
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
@@ -193,8 +194,9 @@ def run_sequence(
     """
     known = all_parameters()
     given = parse_settings(settings, known) | {k: v for k, v in (("data", data), ("root", root)) if v}
-    if given.get("root"):  # the kernels run in another folder
-        given["root"] = str(Path(given["root"]).expanduser().resolve())
+    for name_of_file in PLACES:  # as seen from here: the kernels run in another folder
+        if given.get(name_of_file):
+            given[name_of_file] = str(Path(given[name_of_file]).expanduser().resolve())
     values = dict(QUICK) if quick else {}
     values |= (preset_values(preset, given.get("data", "")) if preset else {}) | given
     chosen = select(first, only)
