@@ -35,9 +35,7 @@ def name_embeddings(images: "ImageSet", file: str = "") -> np.ndarray:
             rows = np.lib.format.read_array(stream, allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         why = str(error).partition("\n")[0] or type(error).__name__
-        raise RunError(
-            f"embeddings {file} cannot be read as .npy ({why}); save with numpy.save {expected}"
-        ) from error
+        raise RunError(f"embeddings {file} cannot be read as .npy ({why}); save with numpy.save {expected}") from error
     if rows.dtype.kind not in "fiu":
         raise RunError(f"embeddings {file} hold {rows.dtype}; expected {expected}")
     if rows.ndim != 2 or len(rows) != len(names) or not rows.shape[1]:

@@ -230,7 +230,7 @@ def class_name_embeddings(name: str) -> np.ndarray:
     if name not in known:
         raise ValueError(
             f"there are no class-name embeddings for {name!r}, only for {' and '.join(known)}; give a .npy file of "
-            "your own with a row per class (embeddings=…), or use the hierarchy or the classifier as source of similarity"
+            "your own with a row per class (embeddings=…), or take the similarity from the hierarchy or the classifier"
         )
     vectors = archive[name].astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
