@@ -31,7 +31,7 @@ def write_folder(images: ImageSet, folder: str | Path, rows: Any = None) -> list
     >>> from shc import datasets
     >>> tiny, place = datasets.load("emoji", scale=0.02, size=16), tempfile.mkdtemp()
     >>> write_folder(tiny, place, rows=[0, 20])
-    ['farm animals/horse face/0000.png', 'farm animals/ewe/0020.png']
+    ['farm animals/horse face/0000.png', 'pets and rodents/dog face/0020.png']
     """
     from PIL import Image
 
