@@ -10,9 +10,9 @@ __version__ = "0.1.0"
 _MODULES = (
     "bounds", "centers", "charts", "claims", "config", "constructions", "controls", "datasets",
     "efficientnet", "embedding", "encode", "estimates", "features", "frames", "frontier", "hamming", "hierarchy",
-    "histograms", "launch", "live", "methods", "metrics", "models", "parameters", "pictures", "pipeline", "plots",
-    "presets", "ranking", "refresh", "report", "runs", "search", "shards", "similarity", "stages", "store_evaluation",
-    "structure", "sweeps", "training", "widgets",
+    "histograms", "image_search", "label_sets", "launch", "live", "methods", "metrics", "models", "name_embeddings",
+    "parameters", "pictures", "pipeline", "plots", "presets", "ranking", "refresh", "report", "runs", "search",
+    "shards", "similarity", "stages", "store_evaluation", "structure", "sweeps", "training", "widgets",
 )  # fmt: skip
 
 

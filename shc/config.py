@@ -4,9 +4,11 @@ A field's comment is its reason. Fields that only say where to compute (device, 
 identity; everything else is.
 """
 
+import hashlib
 import math
 import os
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from shc.models import NETS
@@ -144,12 +146,32 @@ class SimilarityConfig(Step):
     source: str = "classifier"
     mask: str = "predicted"  # the paper's; "true" is the published code's
     temperature: float = 1.0
+    embeddings: str = ""  # .npy file with a row per class, for source="names"
+
+    LATER = ("embeddings",)
 
     def check(self) -> None:
         one_of("source", self.source, SIMILARITY_SOURCES)
         one_of("mask", self.mask, ("predicted", "true"))
         if self.temperature <= 0:
             raise ConfigError(f"temperature={self.temperature} must be above 0; 1 leaves the logits as they are")
+        if not self.embeddings:
+            return
+        if self.source != "names":
+            raise ConfigError(
+                f"embeddings={self.embeddings!r} would not be read: S comes from {self.source!r}; set similarity=names"
+            )
+        file = os.path.abspath(os.path.expanduser(self.embeddings))  # found again from any working directory
+        if not os.path.isfile(file):
+            raise ConfigError(f"embeddings={self.embeddings!r} is not there; give a .npy file with a row per class")
+        object.__setattr__(self, "embeddings", file)
+
+    def identity(self) -> dict[str, Any]:
+        """As in every step; a file counts by what it holds, not by where it lies."""
+        whole = super().identity()
+        if self.embeddings:
+            whole["embeddings"] = hashlib.sha256(Path(self.embeddings).read_bytes()).hexdigest()[:16]
+        return whole
 
 
 @dataclass(frozen=True)

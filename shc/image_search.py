@@ -12,6 +12,8 @@ import torch
 
 from shc import label_sets, stages
 from shc.datasets import ImageSet
+from shc.datasets.image_folder import files_of
+from shc.datasets.sources import data_root
 from shc.figures import Figure
 from shc.image_files import BrokenImage, read_image
 from shc.models import codes_from
@@ -77,11 +79,21 @@ def index_of(run: Run, images: ImageSet, uri: str, say: Callable[[str], None]) -
     index = HammingIndex.open(uri, bits=codes.shape[1], fingerprint=hasher)
     if not index.count():
         labels = images.split("database")[1]  # an index holds one class per image, no label sets
-        index.add(codes, ids=np.arange(len(codes)), labels=labels if labels.ndim == 1 else None)
+        paths = database_files(run, images)
+        index.add(codes, ids=np.arange(len(codes)), labels=labels if labels.ndim == 1 else None, paths=paths)
         if uri != "memory:":
             index.save()
             say(f"filled {uri} with the {len(codes):,} database codes of {run.path}")
     return index
+
+
+def database_files(run: Run, images: ImageSet) -> list[str] | None:
+    """Where each database image lies, if they are the user's own files; None for other data sets."""
+    if images.name != "image_folder":
+        return None
+    root = data_root(images.name, run.parameters()["data"].get("root", ""))
+    files = files_of(images, root)
+    return [str(root / files[row]) for row in images.splits["database"].tolist()]
 
 
 def table(found: Neighbors, query: int, names: Sequence[str]) -> list[str]:

@@ -142,7 +142,7 @@ def check_values(values: Mapping[str, Any]) -> None:
     loop = ("batch", "device", "dtype", "optimizer", "warmup", "weight_decay")
     own = ("net", "weights", "features", "backbone_lr", "crop", "epochs", "lr", "seed")
     classifier = build(config.ClassifierConfig, **same(*own, *loop))
-    build(config.SimilarityConfig, source="similarity", **same("mask", "temperature"))
+    build(config.SimilarityConfig, source="similarity", **same("mask", "temperature", "embeddings"))
     centers = build(config.CentersConfig, seed="center_seed", **same("bits", "min_distance", "solver"))
     renamed = {field: f"hasher_{field}" for field in ("epochs", "lr", "seed", "features", "backbone_lr")}
     build(config.HasherConfig, **renamed, **same("method", "init", *loop))

@@ -25,7 +25,7 @@ from shc.runs import Run, RunError, atomic_write, library_versions, read_json, t
 
 SEQUENCE = (
     "00_tour", "01_classifier", "02_class_similarity", "03_hash_centers", "04_hashing_network", "05_retrieval",
-    "06_center_structure", "07_compare_methods", "solutions",
+    "06_center_structure", "07_compare_methods", "08_your_own_images", "solutions",
 )  # fmt: skip
 MAKES = {
     "01_classifier": ("classifier", "statistics"),
@@ -33,8 +33,10 @@ MAKES = {
     "03_hash_centers": ("centers", "centers-random"),
     "04_hashing_network": ("hasher", "codes", "hasher-random", "codes-random"),
 }
+OWN_DATA = ("08_your_own_images",)  # work on other images than the run's, so they may be asked for other ones
 # smaller data and shorter training: numbers are worse, every step is real
 QUICK: dict[str, Any] = {"scale": 0.2, "epochs": 16, "hasher_epochs": 6}
+PLACES = ("root", "embeddings")  # parameters that name a folder or file of the user's
 CELL_TIMEOUT = 3600  # seconds; a cell that takes longer is stopped
 # glibc keeps what was freed: giving memory back and taking it again in every step can cost as much as the computing
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
@@ -193,15 +195,16 @@ def run_sequence(
     """
     known = all_parameters()
     given = parse_settings(settings, known) | {k: v for k, v in (("data", data), ("root", root)) if v}
-    if given.get("root"):  # the kernels run in another folder
-        given["root"] = str(Path(given["root"]).expanduser().resolve())
+    for name_of_file in PLACES:  # as seen from here: the kernels run in another folder
+        if given.get(name_of_file):
+            given[name_of_file] = str(Path(given[name_of_file]).expanduser().resolve())
     values = dict(QUICK) if quick else {}
     values |= (preset_values(preset, given.get("data", "")) if preset else {}) | given
     chosen = select(first, only)
     check_values(values)
     run = Run(run_path(name))
     stored = run.parameters().get("data", {})
-    if chosen[0] > "01_classifier":
+    if chosen[0] > "01_classifier" and not set(chosen) <= set(OWN_DATA):
         clash = {k: values[k] for k in set(values) & set(stored) if stored[k] != values[k]}
         if clash:
             told = ", ".join(f"{k}={stored[k]!r} (asked: {v!r})" for k, v in clash.items())

@@ -24,6 +24,7 @@ THUMBNAILS = {  # notebook → the figure of the run that stands for it in the R
     "05_retrieval": "05_retrieval",
     "06_center_structure": "06_tanglegram",
     "07_compare_methods": "07_methods",
+    "08_your_own_images": "08_retrieval",
 }
 HERO = ("03_similarity_and_centers", "05_retrieval")
 START, END = "<!-- numbers:", "<!-- end of numbers -->"

@@ -24,6 +24,7 @@ from shc.features import SPLITS, backbone_features, features_of, hasher_features
 from shc.features import classifier_features as classifier_features  # notebooks look for it here
 from shc.hierarchy import Hierarchy
 from shc.models import Hasher, codes_from
+from shc.name_embeddings import name_embeddings
 from shc.runs import Artifact, MissingArtifact, Run, RunError, artifact_key
 from shc.tasks import load_classifier, new_classifier, new_hasher, new_task
 from shc.training import Record, fit, predict, resolve_device
@@ -139,7 +140,7 @@ def class_similarity(run: Run, images: ImageSet, config: SimilarityConfig) -> np
     elif config.source == "features":
         S = similarity.embedding_similarity(statistics["feature_means"])
     elif config.source == "names":
-        S = similarity.embedding_similarity(datasets.class_name_embeddings(images.name)[classes])
+        S = similarity.embedding_similarity(name_embeddings(images, config.embeddings)[classes])
     elif config.source == "hierarchy":
         if images.hierarchy is None:
             raise RunError(f"data set {images.name!r} has no class hierarchy; choose source='classifier'")

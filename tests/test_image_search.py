@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from shc import cli, image_search, plots, stages
-from shc.config import ClassifierConfig, Data, HasherConfig
+from shc import cli, datasets, image_search, plots, stages
+from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig
+from shc.datasets.writing import write_folder
 from shc.models import codes_from
 from shc.runs import Run
 from shc.search import HammingIndex
@@ -146,6 +147,27 @@ def test_a_run_without_hasher(run, files, tmp_path, capsys):
     (tmp_path / "copy" / "hasher.safetensors").unlink()
     assert shc_search(Run(tmp_path / "copy"), "--image", files[0]) == 1
     assert "hasher.safetensors does not exist yet; run notebook 04_hashing_network" in capsys.readouterr().err
+
+
+def test_pictures_of_a_folder_are_found_by_their_paths(tmp_path, capsys):
+    emoji = datasets.load("emoji", scale=0.02, size=16)
+    rows = torch.cat([(emoji.labels == c).nonzero()[:8, 0] for c in range(3)])
+    names = write_folder(emoji, tmp_path / "pictures", rows)
+    run, where = Run(tmp_path / "own"), dict(epochs=1, batch=8, device="cpu")
+    data = Data(data="image_folder", root=str(tmp_path / "pictures"), size=16)
+    stages.run_all(
+        run, data, ClassifierConfig(**where), CentersConfig(bits=8), HasherConfig(**where), kinds=("semantic",)
+    )
+    images = stages.images_of(run)
+    paths = image_search.database_files(run, images)
+    assert len(paths) == len(images.splits["database"]) and set(paths) < {f"{data.root}/{name}" for name in names}
+    for k, path in enumerate(paths):  # a picture's path is that of its pixels
+        assert (image_search.read_images([path], 16)[0] == images.split("database")[0][k]).all()
+    uri = f"memory:{tmp_path / 'index'}"
+    assert shc_search(run, "--image", paths[0], "-k", "3", "--index", uri) == 0
+    found = HammingIndex.open(uri).search(stages.load_codes(run, images)["database"][:1], k=len(paths))
+    assert sorted(found.paths[0]) == sorted(paths)
+    assert re.search(rf" 0  .*{re.escape(data.root)}/", capsys.readouterr().out)
 
 
 def test_strips_without_relations_have_no_frames():

@@ -3,13 +3,16 @@
 import dataclasses
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import torch
 from frames import write_frame
 from web_page import Page
 
-from shc import config, frames, hamming, parameters, pipeline, readme, refresh, report, stages, structure
+from shc import config, datasets, frames, hamming, parameters, pipeline, readme, refresh, report, stages, structure
+from shc.datasets.writing import write_folder
 from shc.method_run import MethodRun
 from shc.pipeline import SEQUENCE
 from shc.runs import Run
@@ -203,6 +206,72 @@ def test_center_structure_works_for_classes_that_were_never_trained(tiny_run):
     left = run_cells("06_center_structure", run=str(run.path), **SMALL)
     assert left["split"] == "train" and left["C"] == 80
     assert run.results()["structure"]["cophenetic centers and taxonomy"] < 1
+
+
+def test_class_similarity_and_its_solutions_work_without_super_classes(tiny_run, monkeypatch, capsys):
+    run, known = tiny_run(), stages.images_of
+    monkeypatch.setattr(stages, "images_of", lambda folder: dataclasses.replace(known(folder), hierarchy=None))
+    left = run_cells("02_class_similarity", run=str(run.path))
+    assert "super-class AUC nan" in capsys.readouterr().out and run.results()["similarity"] == {}
+    closest = max(left["S"][i, j] for i in range(100) for j in range(i))
+    assert len(left["pairs"]) == 6 and left["S"][left["pairs"][0]] == closest
+
+
+# ------------------------------------------------------------------------------------------ your own images
+
+
+OWN = dict(size=16, epochs=1, hasher_epochs=1, bits=8, neighbors=3, device="cpu", live=False)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A flat folder of three classes with eight pictures each, one of them damaged."""
+    emoji, folder = datasets.load("emoji", scale=0.02, size=16), tmp_path_factory.mktemp("own") / "pictures"
+    rows = torch.cat([(emoji.labels == c).nonzero()[:8, 0] for c in range(3)])
+    write_folder(dataclasses.replace(emoji, hierarchy=None), folder, rows)
+    (folder / emoji.class_names[0] / "damaged.png").write_bytes(b"")
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:image_folder")
+def test_your_own_images_need_nothing_but_a_folder(pictures, tmp_path, capsys):
+    left = run_cells("08_your_own_images", run=str(tmp_path / "one"), root=str(pictures), **OWN)
+    printed, run = capsys.readouterr().out, Run(tmp_path / "one")
+    assert "24 pictures of 3 classes" in printed and "damaged.png', 'the file is empty'" in printed
+    assert run.results()["own"]["pictures"] == 24 and not left["whole"] and not left["example"]
+    assert {file.stem for file in (run.path / "figures").glob("*.png")} == {
+        "08_classes", "08_similarity", "08_retrieval", "08_search",
+    }  # fmt: skip
+    assert (run.path / "own" / "hasher.safetensors").exists() and not (run.path / "hasher.safetensors").exists()
+    command = shlex.split(printed[printed.index("shc search") :].splitlines()[0])
+    told = {name: command[command.index(name) + 1].removeprefix("memory:") for name in ("--run", "--image", "--index")}
+    for place in told.values():  # as seen from the folder above the notebook's, which is this one here
+        assert (Path("..") / place).exists() and (Path("..") / place).resolve().is_relative_to(run.path / "own")
+
+
+@pytest.mark.filterwarnings("ignore:image_folder")
+def test_a_run_of_your_own_images_is_looked_at_and_not_made_twice(pictures, tmp_path, monkeypatch):
+    run, where = Run(tmp_path / "whole"), dict(epochs=1, batch=8, device="cpu")
+    data = config.Data("image_folder", root=str(pictures), size=16)
+    classifier, hasher = config.ClassifierConfig(**where), config.HasherConfig(**where)
+    stages.run_all(run, data, classifier, config.CentersConfig(bits=8), hasher, kinds=("semantic",))
+    before = {name: run.file(name).read_bytes() for name in ("classifier", "similarity", "centers", "hasher")}
+    monkeypatch.setattr(stages, "fit", None)
+    left = run_cells("08_your_own_images", run=str(run.path), root=str(pictures), **OWN | {"epochs": 7})
+    assert left["whole"] and not (run.path / "own").exists()
+    assert before == {name: run.file(name).read_bytes() for name in before}
+
+
+def test_another_data_sets_files_are_no_class_folders(tmp_path, monkeypatch):
+    run = Run(tmp_path / "other")
+    run.add_parameters("data", {"data": "cifar100", "root": str(tmp_path / "files")})
+
+    def instead(images, folder, rows):
+        raise InterruptedError(folder)
+
+    monkeypatch.setattr("shc.datasets.writing.write_folder", instead)
+    with pytest.raises(InterruptedError, match="own/pictures"):  # it makes the example
+        run_cells("08_your_own_images", run=str(run.path), root=str(tmp_path / "files"), **OWN)
 
 
 # ------------------------------------------------------------------------------------------ other tables of a sweep

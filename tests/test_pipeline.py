@@ -473,6 +473,38 @@ def test_a_folder_of_data_is_told_as_seen_from_here(executed, project):
     assert cli.main(["run", "--preset", "papers"]) == 2
 
 
+def test_embeddings_are_told_as_seen_from_here_and_by_their_content(executed, project):
+    lines = fake.PARAMETERS + '\nsimilarity: str = "classifier"\nembeddings: str = ""'
+    fake.write(project / "notebooks" / "02_class_similarity.ipynb", fake.notebook(fake.parameters(lines)))
+    settings = ["similarity=names", "embeddings=my.npy"]
+    with pytest.raises(ParameterError, match=r"my\.npy' is not there; give a \.npy file with a row per class"):
+        quietly("one", settings=settings)
+    with pytest.raises(ParameterError, match="set similarity=names"):
+        quietly("one", settings=settings[1:])
+    (project / "my.npy").write_bytes(b"1")
+    quietly("one", settings=settings)
+    assert dict(executed)["02_class_similarity"]["embeddings"] == str(project.resolve() / "my.npy")
+    names(executed)
+    quietly("one", settings=settings)
+    assert names(executed) == []
+    (project / "my.npy").write_bytes(b"2")
+    quietly("one", settings=settings)
+    assert names(executed) == list(pipeline.SEQUENCE[2:])
+
+
+def test_a_notebook_with_images_of_its_own_may_be_asked_for_others(executed, project):
+    source = fake.PARAMETERS + "\nsize: int = 32  # pixels"
+    for name in ("01_classifier", *pipeline.OWN_DATA):
+        fake.write(project / "notebooks" / f"{name}.ipynb", fake.notebook(fake.parameters(source)))
+    quietly("one").add_parameters("data", {"data": "emoji", "size": 32})
+    names(executed)
+    quietly("one", only="08", settings=["size=64"])
+    assert executed == [("08_your_own_images", {"size": 64})]
+    for selected in ({"only": "05"}, {"first": "07"}):
+        with pytest.raises(ParameterError, match="was made with size=32"):
+            quietly("one", settings=["size=64"], **selected)
+
+
 def test_quick_settings_exist_and_can_be_overruled(executed, project):
     source = fake.PARAMETERS + "".join(
         f"\n{name}: {type(value).__name__} = {value!r}" for name, value in pipeline.QUICK.items()
@@ -483,7 +515,7 @@ def test_quick_settings_exist_and_can_be_overruled(executed, project):
 
 
 def test_the_sequence_and_what_it_makes_fit_together():
-    assert set(pipeline.MAKES) <= set(pipeline.SEQUENCE)
+    assert set(pipeline.MAKES) <= set(pipeline.SEQUENCE) > set(pipeline.OWN_DATA)
     for earlier, later in itertools.pairwise(pipeline.SEQUENCE):
         assert earlier < later
     from shc.runs import ARTIFACTS

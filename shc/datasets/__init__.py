@@ -229,8 +229,8 @@ def class_name_embeddings(name: str) -> np.ndarray:
     known = sorted(key.removesuffix("_names") for key in archive if key.endswith("_names"))
     if name not in known:
         raise ValueError(
-            f"there are no class-name embeddings for {name!r}, only for {' and '.join(known)}; use another source of "
-            "similarity, such as the classifier or the hierarchy"
+            f"there are no class-name embeddings for {name!r}, only for {' and '.join(known)}; give a .npy file of "
+            "your own with a row per class (embeddings=…), or take the similarity from the hierarchy or the classifier"
         )
     vectors = archive[name].astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

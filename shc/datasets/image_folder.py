@@ -8,7 +8,7 @@ folders are left out. A picture counts if it can be decoded; what cannot is name
 import hashlib
 import warnings
 from collections import Counter
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -42,11 +42,7 @@ def image_folder(options: Options) -> ImageSet:
     """
     options.check_fold(1, "another seed draws other splits")
     root = data_root(options.name, options.root)
-    try:
-        names = image_files(root)
-    except RunError as error:
-        raise MissingData(f"image_folder: {error}; `root` is the folder whose sub-folders are the classes") from error
-    names = [name for name in names if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
+    names = candidates(root)
     skipped = {name: why for name in names if (why := _no_member(name))}
     names = [name for name in names if name not in skipped]
     found = survey(root, names)
@@ -79,6 +75,28 @@ def image_folder(options: Options) -> ImageSet:
         splits=splits, class_names=class_names(folders), hierarchy=hierarchy(folders), source=source, skipped=skipped,
         duplicates=twice,
     )  # fmt: skip
+
+
+def candidates(root: Path) -> list[str]:
+    """Relative paths of all pictures that are not hidden, sorted; MissingData without any."""
+    try:
+        names = image_files(root)
+    except RunError as error:
+        raise MissingData(f"image_folder: {error}; `root` is the folder whose sub-folders are the classes") from error
+    return [name for name in names if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
+
+
+def files_of(images: ImageSet, root: str | Path) -> list[str]:
+    """Paths below `root`, one per image and in their order, of an image_folder that was loaded from there.
+
+    Raises RunError if the folder holds other pictures than it did then.
+    """
+    names = [name for name in candidates(Path(root)) if name not in images.skipped]
+    folders = sorted({PurePosixPath(name).parts[:-1] for name in names})
+    place = {folder: label for label, folder in enumerate(folders)}
+    if [place[PurePosixPath(name).parts[:-1]] for name in names] != images.labels.tolist():
+        raise RunError(f"the pictures in {root} have changed since they were loaded; load the data set again")
+    return names
 
 
 def shares(val: float) -> dict[str, float]:
