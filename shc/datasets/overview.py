@@ -15,7 +15,7 @@ def table() -> list[str]:
     """Four lines for every data set: what it is, its facts, its protocols and terms, and where its files are.
 
     >>> [line.split()[0] for line in table() if not line.startswith(" ")][:3]
-    ['cifar10', 'cifar100', 'emoji']
+    ['cifar10', 'cifar100', 'coco']
     """
     lines = []
     for name, entry in entries().items():
