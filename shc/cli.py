@@ -280,7 +280,8 @@ def command_datasets(options: argparse.Namespace) -> int:
         about = datasets.entries()[name].about
         folder = sources.located(name, about.files, options.root, about.elsewhere)
         if not sources.lacking(about.files, folder):
-            print(f"nothing to fetch: {name} is {f'in {folder}' if about.files else 'part of the package'}")
+            where = f"in {folder}" if about.files else overview.state(name, about)
+            print(f"nothing to fetch: {name} is {where}")
         sources.download(about.files, folder)
     if options.check:
         for line in overview.check(name, options.root, options.protocol):

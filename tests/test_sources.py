@@ -309,6 +309,6 @@ def test_mistakes_in_the_arguments(zoo, capsys):
 
 def test_sets_of_the_package_have_nothing_to_fetch(capsys):
     assert cli.main(["datasets", "shapes", "--download"]) == 0
-    assert capsys.readouterr().out == "nothing to fetch: shapes is part of the package\n"
+    assert capsys.readouterr().out == "nothing to fetch: shapes is in the package\n"
     assert cli.main(["datasets", "emoji"]) == 0
-    assert "it comes with the package" in capsys.readouterr().out
+    assert "files      in the package" in capsys.readouterr().out

@@ -36,7 +36,7 @@ def details(name: str, root: str = "") -> list[str]:
     lines += [f"{key:<10} {value or 'not stated'}" for key, value in known.items()]
     lines.append(f"{'protocols':<10} {', '.join(entry.protocols)} (the first is the usual one)")
     if not about.files:
-        return [*lines, f"{'files':<10} none: it comes with the package"]
+        return [*lines, f"{'files':<10} {state(name, about)}"]
     folder = located(name, about.files, root, about.elsewhere)
     missing = lacking(about.files, folder)
     lines.append(f"{'folder':<10} {folder}: {state(name, about, root)}")

@@ -101,19 +101,23 @@ def held_out(splits: Mapping[str, np.ndarray], labels: np.ndarray, share: float,
 
 
 def shrunk(splits: Mapping[str, np.ndarray], labels: np.ndarray, scale: float, seed: int) -> dict[str, np.ndarray]:
-    """The share `scale` of every class in every split, at least LEAST images where there are so many."""
+    """The share `scale` of every class in every split, at least LEAST images where there are so many.
+
+    A database that contains `train`, or `val`, contains what is left of it.
+    """
     if scale == 1:
         return dict(splits)
-    place = np.empty(len(labels))  # the same order for all splits, so that those that contain others still do
-    place[np.random.default_rng(seed + 2).permutation(len(labels))] = np.arange(len(labels))
-    found = {}
-    for name, rows in splits.items():
-        ordered = rows[np.argsort(place[rows], kind="stable")]
-        kept = [
-            ordered[np.sort(part)][: max(round(scale * len(part)), LEAST)]
-            for part in shuffled_classes(labels[ordered], seed)
-        ]
-        found[name] = np.sort(np.concatenate(kept))
+
+    def some(rows: np.ndarray) -> np.ndarray:
+        parts = shuffled_classes(labels[rows], seed + 2)
+        return np.concatenate([rows[part[: max(round(scale * len(part)), LEAST)]] for part in parts])
+
+    found = {name: np.sort(some(rows)) for name, rows in splits.items() if name != "database"}
+    if "database" in splits:
+        rows = splits["database"]
+        inside = [name for name in ("train", "val") if name in splits and np.isin(splits[name], rows).all()]
+        rest = np.setdiff1d(rows, np.concatenate([rows[:0], *(splits[name] for name in inside)]))
+        found["database"] = np.sort(np.concatenate([*(found[name] for name in inside), some(rest)]))
     return found
 
 

@@ -86,7 +86,7 @@ def _stamp(file: Path) -> tuple[int, int]:
         status = file.stat()
     except OSError:
         return NEVER
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns + status.st_ctime_ns  # programs may put back the first, not the second
 
 
 def _load(store: Path) -> tuple[dict[str, int], dict[str, str], np.ndarray, np.ndarray]:
