@@ -468,6 +468,9 @@ def test_a_preset_sets_parameters_that_can_be_overruled(executed, project, monke
 def test_a_folder_of_data_is_told_as_seen_from_here(executed, project):
     lines = fake.PARAMETERS + '\ndata: str = "emoji"\nroot: str = ""'
     fake.write(project / "notebooks" / "01_classifier.ipynb", fake.notebook(fake.parameters(lines)))
+    with pytest.raises(ParameterError, match="pictures is no folder; give --root FOLDER, the folder with the files"):
+        quietly("one", root="pictures")
+    (project / "pictures").mkdir()
     quietly("one", root="pictures")
     assert dict(executed)["01_classifier"] == {"root": str(project.resolve() / "pictures")}
     assert cli.main(["run", "--preset", "papers"]) == 2

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shc.datasets.sources import SourceFile
+from shc.datasets.sources import MissingData, SourceFile, data_root
 from shc.hierarchy import Hierarchy
 
 if TYPE_CHECKING:
@@ -214,7 +214,11 @@ def load(
 
 def check(name: str, **options: Any) -> None:
     """Raise the ValueError that `load` would raise for these arguments, without loading anything."""
-    Options(name, **options)
+    asked = Options(name, **options)
+    about, folder = _entry(name).about, data_root(name, asked.root)
+    if (asked.root or about.images == "yours") and not folder.is_dir():
+        given = "" if asked.root else "no root was given, and "
+        raise MissingData(f"{name}: {given}{folder} is no folder; give --root FOLDER, the folder with the files")
 
 
 def class_name_embeddings(name: str) -> np.ndarray:
