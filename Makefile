@@ -46,6 +46,6 @@ $(STAMP): constraints.txt pyproject.toml environment.yml
 	  exit 1; }
 	@$(PYTHON) -m venv .venv || { \
 	  echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	@echo "Installing into .venv: about 6.5 GB with CUDA libraries, a few minutes."
+	@echo "Installing into .venv: about 7 GB with CUDA libraries, a few minutes."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[notebooks,pretrained,scale,test]"
 	@touch $@

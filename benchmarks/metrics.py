@@ -1,6 +1,6 @@
 """How long exact, tie-aware evaluation takes beside the loop that hashing papers usually evaluate with.
 
-    python benchmarks/metrics.py                      # about ten minutes on 2 cores; writes benchmarks/metrics.json
+    python benchmarks/metrics.py                      # about eight minutes on 2 cores; writes benchmarks/metrics.json
     python benchmarks/metrics.py --only small         # 1,000 queries × 59,000 images
     python benchmarks/metrics.py --device cuda        # counts on a GPU too
 

@@ -1,6 +1,6 @@
 """What evaluation, search and encoding cost as the database grows: the unit costs that docs/scale.md calculates with.
 
-    python benchmarks/scale.py                        # up to 1e8 codes: about 15 minutes, 1 GB of memory and of disk
+    python benchmarks/scale.py                        # up to 1e8 codes: about 3 minutes, 1 GB of memory and of disk
     python benchmarks/scale.py --largest 1e6 --record ""     # a try
 
 Codes are random words in a file, which is memory-mapped: counting and searching cost the same for any codes, and

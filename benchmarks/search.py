@@ -1,6 +1,6 @@
 """Every engine of `shc.search` on packed codes: seconds to build, queries per second, recall, memory.
 
-    python benchmarks/search.py                      # 1,000,000 × 64 bits, the 100 nearest; about 20 minutes
+    python benchmarks/search.py                      # 1,000,000 × 64 bits, the 100 nearest; about 8 minutes
     python benchmarks/search.py --items 20000 --queries 100 --record ""     # a quick try
 
 Codes are clustered (a center for each of 100 classes, every bit flipped with probability 0.1) or random. Recall counts

@@ -1,7 +1,7 @@
 """The index that lasts: a LanceDB table in a local folder or in an object store, searched exactly.
 
 Every `add` and `delete` is one commit, so a writer that is killed leaves whole batches only. Bits and fingerprint stand
-in the metadata of the table's schema. No approximate index is made or used: every query reads all codes, some 50 ms for
+in the metadata of the table's schema. No approximate index is made or used: every query reads all codes, some 30 ms for
 a million, so `memory:` is the engine for many queries. Writers on one machine take turns. In an object store nothing
 keeps them apart: there the first add must have ended before others begin, and these must give different ids. Keys,
 region and endpoint of a store are the usual AWS_… environment variables.
