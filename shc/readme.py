@@ -1,7 +1,7 @@
 """The README's numbers, as text: each from a record that a named command wrote."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def numbers(records: Path) -> str:
-    """The README's paragraph of numbers, from the committed records of the runs that printed them."""
+    """The README's first numbers, from the committed records of the runs that printed them."""
     for file, maker in (("quickstart.json", "shc refresh"), ("headline.json", "python benchmarks/headline.py")):
         if not (records / file).exists():
             raise RunError(f"{records / file} is missing, and the README shows its numbers; make it with `{maker}`")
-    quick = json.loads((records / "quickstart.json").read_text(encoding="utf-8"))
+    quick = _record(records / "quickstart.json")
     results, made = quick["results"], quick["results"]["made_with"]
     lines = [
         f"`make run` on {made['device']} took {made['minutes']} minutes after installation (torch {made['torch']}, "
@@ -26,7 +26,7 @@ def numbers(records: Path) -> str:
         f"Its last line: {results['summary']}.",
         "",
     ]
-    headline = json.loads((records / "headline.json").read_text(encoding="utf-8"))
+    headline = _record(records / "headline.json")
     lines += [
         f"Mean of {headline['seeds']} seeds (`python benchmarks/headline.py`, {headline['device']}, "
         f"{headline['date']}), "
@@ -52,25 +52,93 @@ def numbers(records: Path) -> str:
         "",
         "In brackets: each seed; the difference of mAP@ALL with its 95 % interval, bootstrapped over drawings.",
     ]
-    if (records / "recovery.json").exists():
-        found = json.loads((records / "recovery.json").read_text(encoding="utf-8"))
-        recovery = found["recovery"]["predicted"]
-        lines += [
-            "",
-            f"On `shapes`, whose exact class similarity is known (`python benchmarks/recovery.py`, {found['device']}, "
-            f"{found['date']}, seed {found['seed']}): the classifier's S ranks pairs of the same super-class above "
-            f"others with AUC {recovery['auc']:.3f}; Spearman's correlation with the exact similarity is "
-            f"{recovery['spearman']:.3f}; the classifier's top-1 is {found['top1']['query']:.3f}.",
-        ]
-    if (records / "centers.json").exists():
-        lines += ["", *center_numbers(json.loads((records / "centers.json").read_text(encoding="utf-8")))]
-    if (records / "comparison.csv").exists():
-        from shc import frames
-
-        lines += ["", *comparison_numbers(frames.read_frame(records / "comparison.csv"))]
-    if (records / "metrics.json").exists():
-        lines += ["", *speed_numbers(json.loads((records / "metrics.json").read_text(encoding="utf-8")))]
     return "\n".join(lines)
+
+
+def results(records: Path) -> str:
+    """The README's tables of results, from those records of benchmark scripts that are there."""
+    from shc import frames
+
+    readers: list[tuple[str, Callable[[Any], list[str]]]] = [
+        ("comparison.csv", comparison_numbers), ("fashion_mnist.json", fashion_numbers),
+        ("recovery.json", recovery_numbers), ("centers.json", center_numbers), ("metrics.json", speed_numbers),
+    ]  # fmt: skip
+    found: list[str] = []
+    for name, write in readers:
+        file = records / name
+        if file.exists():
+            record = frames.read_frame(file) if file.suffix == ".csv" else _record(file)
+            found += ["", *write(record)]
+    return "\n".join(found[1:])
+
+
+def own_pictures(records: Path) -> str:
+    """The README's sentences on a folder of pictures and on a long one, from the records that are there."""
+    readers = [("own_images.json", own_numbers), ("streaming.json", streaming_numbers)]
+    return "\n\n".join(write(_record(records / name)) for name, write in readers if (records / name).exists())
+
+
+def recovery_numbers(record: Mapping[str, Any]) -> list[str]:
+    """Lines on the class similarity that the classifier finds, from the record of benchmarks/recovery.py."""
+    recovery = record["recovery"]["predicted"]
+    return [
+        f"On `shapes`, whose exact class similarity is known (`python benchmarks/recovery.py`, {record['device']}, "
+        f"{record['date']}, seed {record['seed']}): the classifier's S ranks pairs of the same super-class above "
+        f"others with AUC {recovery['auc']:.3f}; Spearman's correlation with the exact similarity is "
+        f"{recovery['spearman']:.3f}; the classifier's top-1 is {record['top1']['query']:.3f}."
+    ]
+
+
+def fashion_numbers(record: Mapping[str, Any]) -> list[str]:
+    """The table of Fashion-MNIST, from the record of benchmarks/fashion_mnist.py: means over seeds and differences."""
+    sizes, names = record["sizes"], {"semantic": "**semantic (SHC)**", "csq": "CSQ's"}
+    lines = [
+        f"Fashion-MNIST, protocol `{record['protocol']}` (`python benchmarks/fashion_mnist.py`, {record['processor']}, "
+        f"{record['threads']} threads, {record['date']}, {record['seeds']} seeds; {sizes['train']:,} training images, "
+        f"{sizes['query']:,} queries, {sizes['database']:,} database images, {record['hasher_epochs']} epochs): "
+        "hashers that differ in their centers only. In brackets: SHC minus it, with its 95 % interval over queries.",
+        "",
+        "| centers | bits | mAP@ALL | mAP@1000 | super-class mAP |",
+        "|---|---|---|---|---|",
+    ]
+    for bits in map(str, record["bits"]):
+        for kind, row in record["results"][bits].items():
+            mean = {name: sum(values) / len(values) for name, values in row.items()}
+            gap = record["difference"][bits].get(kind)
+            than = f" ({gap['mean']:+.3f}, {gap['low']:+.3f} to {gap['high']:+.3f})" if gap else ""
+            lines.append(
+                f"| {names.get(kind, kind)} | {bits} | {mean['mAP@ALL']:.3f}{than} | {mean['mAP@1000']:.3f} "
+                f"| {mean['super_mAP@ALL']:.3f} |"
+            )
+    return lines
+
+
+def own_numbers(record: Mapping[str, Any]) -> str:
+    """A sentence on a folder of drawings and photographs, from the record of benchmarks/own_images.py."""
+    found = record["results"]["mAP"]
+    return (
+        f"A folder of {record['pictures']:,} drawings and photographs in {record['classes']} classes "
+        f"(`python benchmarks/own_images.py FOLDER …`, {record['cores']} cores, {record['date']}, one seed) took "
+        f"{record['minutes']} minutes through notebooks 01 to 05: top-1 {record['top1']['query']:.3f}, mAP@ALL "
+        f"{found['semantic']:.3f} at 32 bits, with random centers {found['random']:.3f}."
+    )
+
+
+def streaming_numbers(record: Mapping[str, Any]) -> str:
+    """A sentence on images that stay in their files, from the record of benchmarks/streaming.py."""
+    steps = record["steps"]
+    rise = max(row["megabytes"][-1] - row["megabytes"][0] for row in (steps["predict"], steps["fit"]))
+    return (
+        f"A large folder stays on the disk and is decoded as it is needed: over {record['images']:,} JPEGs "
+        f"(`python benchmarks/streaming.py`, {record['cores']} cores, {record['date']}) memory rose by {rise:.0f} MB "
+        f"from the first batch to the last, where all of them in memory would take {record['tensor_megabytes']:,} MB; "
+        f"{steps['fit']['images_per_second']:,.0f} images per second went through an epoch of training."
+    )
+
+
+def _record(file: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return record
 
 
 COLUMNS = {

@@ -7,11 +7,12 @@ recomputes it, so stale pictures turn red.
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from shc.pipeline import SEQUENCE, notebooks_folder, read_notebook, source_hash
-from shc.readme import numbers
+from shc.readme import numbers, own_pictures, results
 from shc.runs import Run, RunError, atomic_write
 from shc.scale_page import scale_numbers, search_numbers
 
@@ -27,7 +28,7 @@ THUMBNAILS = {  # notebook → the figure of the run that stands for it in the R
     "08_your_own_images": "08_retrieval",
 }
 HERO = ("03_similarity_and_centers", "05_retrieval")
-START, END = "<!-- numbers:", "<!-- end of numbers -->"
+PARTS = {"numbers": numbers, "own pictures": own_pictures, "results": results}  # of the README, from the records
 KEEP = ("image/png", "text/plain", "text/markdown", "text/html")
 LARGEST = 1_200_000  # bytes of a committed notebook
 
@@ -55,7 +56,7 @@ def refresh(run: Run) -> list[str]:
     record = json.dumps(dict(results=run.results(), parameters=run.parameters()), indent=1, sort_keys=True) + "\n"
     root = notebooks_folder().parent
     atomic_write(root / "benchmarks" / "quickstart.json", lambda f: f.write_text(record, encoding="utf-8"))
-    write_page(root / "README.md", numbers(root / "benchmarks"))
+    write_page(root / "README.md", {part: write(root / "benchmarks") for part, write in PARTS.items()})
     pages = [("scale.json", scale_numbers), ("search.json", search_numbers)]
     told_of_scale = [
         "\n".join(write(json.loads((root / "benchmarks" / name).read_text(encoding="utf-8"))))
@@ -63,13 +64,15 @@ def refresh(run: Run) -> list[str]:
         if (root / "benchmarks" / name).exists()
     ]
     if told_of_scale:
-        write_page(root / "docs" / "scale.md", "\n\n".join(told_of_scale))
+        write_page(root / "docs" / "scale.md", {"numbers": "\n\n".join(told_of_scale)})
     return told
 
 
-def write_page(file: Path, text: str) -> None:
+def write_page(file: Path, parts: Mapping[str, str]) -> None:
     """Put numbers where a page has room for them."""
-    page = with_numbers(file.read_text(encoding="utf-8"), text)
+    page = file.read_text(encoding="utf-8")
+    for part, text in parts.items():
+        page = with_numbers(page, text, part)
     atomic_write(file, lambda f: f.write_text(page, encoding="utf-8"))
 
 
@@ -104,13 +107,14 @@ def save_png(picture: Any, file: Path) -> None:
     atomic_write(file, lambda f: picture.quantize(256).save(f, "PNG", optimize=True))
 
 
-def with_numbers(readme: str, text: str) -> str:
-    """The README with its paragraph of numbers replaced."""
-    head, start, rest = readme.partition(START)
+def with_numbers(page: str, text: str, part: str = "numbers") -> str:
+    """The page with one of its parts that records write replaced; RunError without a place for it."""
+    begin, finish = f"<!-- {part}:", f"<!-- end of {part} -->"
+    head, start, rest = page.partition(begin)
     comment, _, rest = rest.partition("\n")
-    _, end, tail = rest.partition(END)
+    _, end, tail = rest.partition(finish)
     if not (start and end):
-        raise RunError(f"README.md must contain the lines {START!r} … and {END!r} for its numbers")
+        raise RunError(f"the page must contain the lines {begin!r} … and {finish!r} for its numbers")
     return f"{head}{start}{comment}\n{text}\n{end}{tail}"
 
 

@@ -1,5 +1,6 @@
 """The README's code runs, its commands parse, its links lead somewhere."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -24,8 +25,9 @@ def test_the_python_code_runs(capsys):
 
 
 @pytest.mark.parametrize("line", sorted({line for line in LINES if line.startswith("shc ")}))
-def test_every_command_parses(line, monkeypatch):
+def test_every_command_parses(line, monkeypatch, tmp_path):
     seen = []
+    line = line.replace("FOLDER", str(tmp_path))  # what is not there is refused
     monkeypatch.setattr(cli, "COMMANDS", dict.fromkeys(cli.COMMANDS, lambda options: seen.append(options) or 0))
     assert cli.main(shlex.split(line)[1:]) == 0
     (options,) = seen
@@ -87,3 +89,33 @@ def test_the_comparison_becomes_a_table_of_methods(tmp_path):
     assert [name for name in rows if name in at] == list(at.sort_values(ascending=False).index)
     alone = readme.comparison_numbers(frame[frame["block"] == "closed"])
     assert alone[4].count("|  ") >= 1  # what was not run stays empty
+
+
+def test_the_record_of_fashion_mnist_becomes_a_table():
+    row = {"f": [0.1, 0.1], "mAP@ALL": [0.8, 0.82], "mAP@1000": [0.7, 0.72], "super_mAP@ALL": [0.9, 0.92]}
+    record = {
+        "protocol": "disjoint", "processor": "a machine", "threads": 2, "date": "2026-01-02", "seeds": 2, "bits": [16],
+        "sizes": {"train": 4500, "query": 10_000, "database": 55_000}, "hasher_epochs": 3,
+        "results": {"16": {"semantic": row, "csq": row}},
+        "difference": {"16": {"csq": {"mean": 0.01, "low": -0.002, "high": 0.02}}},
+    }  # fmt: skip
+    lines = readme.fashion_numbers(record)
+    assert "a machine, 2 threads, 2026-01-02, 2 seeds; 4,500 training images" in lines[0]
+    assert lines[4] == "| **semantic (SHC)** | 16 | 0.810 | 0.710 | 0.910 |"
+    assert lines[5] == "| CSQ's | 16 | 0.810 (+0.010, -0.002 to +0.020) | 0.710 | 0.910 |"
+
+
+def test_the_records_of_own_pictures_become_sentences(tmp_path):
+    own = {
+        "pictures": 2100, "classes": 12, "cores": 2, "date": "2026-01-02", "minutes": 3.4, "top1": {"query": 0.5},
+        "results": {"mAP": {"semantic": 0.4, "random": 0.3}},
+    }  # fmt: skip
+    (tmp_path / "own_images.json").write_text(json.dumps(own))
+    text = readme.own_pictures(tmp_path)
+    assert "2,100 drawings and photographs in 12 classes" in text and "took 3.4 minutes" in text
+    assert "top-1 0.500, mAP@ALL 0.400 at 32 bits, with random centers 0.300" in text and "JPEG" not in text
+    steps = {"predict": {"megabytes": [600, 640]}, "fit": {"megabytes": [700, 790, 720], "images_per_second": 4000.4}}
+    streaming = {"images": 100_000, "cores": 2, "date": "2026-01-02", "tensor_megabytes": 1229, "steps": steps}
+    (tmp_path / "streaming.json").write_text(json.dumps(streaming))
+    text = readme.own_pictures(tmp_path)
+    assert "over 100,000 JPEGs" in text and "rose by 40 MB" in text and "4,000 images per second" in text

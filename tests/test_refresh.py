@@ -99,7 +99,18 @@ def test_a_notebook_that_changed_since_is_refused(project):
         refresh.with_outputs(changed, executed(), "00_tour")
 
 
-README = "# Title\n\n<!-- numbers: written by a machine -->\nold\n<!-- end of numbers -->\n\n## Next\n"
+README = """# Title
+
+<!-- numbers: written by a machine -->
+old
+<!-- end of numbers -->
+
+## Next
+<!-- own pictures: -->
+<!-- end of own pictures -->
+<!-- results: -->
+<!-- end of results -->
+"""
 HEADLINE = {
     "seeds": 2,
     "device": "8 CPU cores",
@@ -161,7 +172,7 @@ def test_the_readme_gets_numbers_and_pictures(project):
     refresh.refresh(run_of(project))
     readme = (project / "README.md").read_text()
     assert readme.startswith("# Title\n\n<!-- numbers: written by a machine -->\n") and "old" not in readme
-    assert readme.endswith("\n<!-- end of numbers -->\n\n## Next\n")
+    assert "\n<!-- end of numbers -->\n\n## Next\n<!-- own pictures: -->\n" in readme
     assert "7.5 minutes" in readme and "0.900 on seen drawings, 0.500 on the unseen family" in readme
     assert "Its last line: mAP .41 against .31." in readme
     assert "| **semantic (SHC)** | 0.0200 | 0.410 (0.400 / 0.420) | 0.500 | 0.800 |  |" in readme
@@ -177,7 +188,7 @@ def test_the_readme_gets_numbers_and_pictures(project):
 
 
 def test_a_readme_without_a_place_for_numbers_is_told():
-    with pytest.raises(RunError, match=r"README.md must contain the lines"):
+    with pytest.raises(RunError, match=r"the page must contain the lines '<!-- numbers:' "):
         refresh.with_numbers("# Title\n", "numbers")
 
 
