@@ -132,7 +132,8 @@ def streaming_numbers(record: Mapping[str, Any]) -> str:
         f"A large folder stays on the disk and is decoded as it is needed: over {record['images']:,} JPEGs "
         f"(`python benchmarks/streaming.py`, {record['cores']} cores, {record['date']}) memory rose by at "
         f"most {rise:.0f} MB after the first batches, where all of them in memory would take "
-        f"{record['tensor_megabytes']:,} MB; {steps['fit']['images_per_second']:,.0f} images per second went through an epoch of training."
+        f"{record['tensor_megabytes']:,} MB; "
+        f"{steps['fit']['images_per_second']:,.0f} images per second went through an epoch of training."
     )
 
 
