@@ -24,6 +24,7 @@ import numpy as np
 # artifact → file format and the notebook that makes it
 ARTIFACTS = {
     "classifier": ("safetensors", "01_classifier"),
+    "splits": ("npz", "01_classifier"),
     "statistics": ("npz", "01_classifier"),
     "features": ("safetensors", "04_hashing_network"),
     "similarity": ("npz", "02_class_similarity"),

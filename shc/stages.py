@@ -81,7 +81,13 @@ def trained_hierarchy(images: ImageSet) -> Hierarchy | None:
 
 
 def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> Iterator[Record]:
-    """Train the classifier, yield its records, and save `classifier` and `statistics` (logits of the train images)."""
+    """Train the classifier, yield its records, and save `classifier` and `statistics` (logits of the train images).
+
+    `splits` keeps which images are in which split, int64 [n] each: positions in the data set, as its files order them.
+    """
+    if not run.fresh("splits", artifact_key({}, images.fingerprint, {})):
+        splits = {name: rows.numpy() for name, rows in images.splits.items()}
+        run.save("splits", splits, parameters={}, fingerprint=images.fingerprint)
     key = artifact_key(config.identity(), images.fingerprint, {})
     if run.fresh("classifier", key) and run.fresh(
         "statistics", artifact_key({}, images.fingerprint, {"classifier": key})

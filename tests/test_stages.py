@@ -50,7 +50,7 @@ def test_every_artifact_is_there_and_fits(emoji):
     run, images, found = emoji
     made = {file.name for file in run.path.iterdir()}
     assert made == {
-        "params.yaml", "results.json", "classifier.safetensors", "statistics.npz", "similarity.npz",
+        "params.yaml", "results.json", "splits.npz", "classifier.safetensors", "statistics.npz", "similarity.npz",
         "centers.npz", "centers-random.npz", "hasher.safetensors", "hasher-random.safetensors",
         "codes.npz", "codes-random.npz",
     }  # fmt: skip
@@ -67,6 +67,10 @@ def test_every_artifact_is_there_and_fits(emoji):
 def test_shapes(emoji):
     run, images, _ = emoji
     assert {split: len(rows) for split, rows in images.splits.items()} == SIZES
+    splits = run.load("splits", fingerprint=images.fingerprint)
+    assert {name: rows.tolist() for name, rows in splits.arrays.items()} == {
+        name: rows.tolist() for name, rows in images.splits.items()
+    }
     statistics = run.load("statistics")
     assert statistics["logits"].shape == (200, 100) and statistics["feature_means"].shape == (100, 256)
     codes = stages.load_codes(run, images)
