@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from shc.center_history import unpack_history
+from shc.film import centers_film
 from shc.pipeline import SEQUENCE, notebooks_folder, read_notebook, source_hash
 from shc.readme import numbers, own_pictures, results
 from shc.runs import Run, RunError, atomic_write
@@ -53,6 +55,7 @@ def refresh(run: Run) -> list[str]:
         atomic_write(file, lambda f, text=text: f.write_text(text, encoding="utf-8"))  # type: ignore[misc]
         told.append(f"{name:<22} {size / 1e3:7.0f} kB")
     write_pictures(run)
+    write_film(run)
     record = json.dumps(dict(results=run.results(), parameters=run.parameters()), indent=1, sort_keys=True) + "\n"
     root = notebooks_folder().parent
     atomic_write(root / "benchmarks" / "quickstart.json", lambda f: f.write_text(record, encoding="utf-8"))
@@ -100,6 +103,13 @@ def write_pictures(run: Run) -> None:
         hero.paste(part, (0, top))
         top += part.height
     save_png(hero, folder / "hero.png")
+
+
+def write_film(run: Run) -> None:
+    """The README's film of the run's centers on their way."""
+    steps, S = unpack_history(run.load("centers").arrays), run.load("similarity")["S"]
+    film = centers_film(S, steps)
+    atomic_write(notebooks_folder() / "figures" / "centers.gif", lambda f: f.write_bytes(film))
 
 
 def save_png(picture: Any, file: Path) -> None:

@@ -3,9 +3,11 @@ import json
 from pathlib import Path
 
 import fake_notebooks as fake
+import numpy as np
 import pytest
 
-from shc import refresh
+from shc import centers, refresh
+from shc.center_history import pack_history
 from shc.pipeline import SEQUENCE, source_hash
 from shc.runs import Run, RunError
 
@@ -144,6 +146,10 @@ def run_of(project, **changes):
         summary="mAP .41 against .31",
         made_with={"device": "2 CPU cores", "minutes": "7.5", "torch": "2.x", "date": "2026-01-01"},
     )
+    S = np.eye(4)
+    run.save("similarity", {"S": S}, parameters={}, fingerprint="")
+    steps = list(centers.optimize_centers(S, 8, sweeps=20))
+    run.save("centers", {"codes": steps[-1].codes, **pack_history(steps)}, parameters={}, fingerprint="")
     for figure in {*refresh.THUMBNAILS.values(), *refresh.HERO}:
         file = run.path / "figures" / f"{figure}.png"
         file.parent.mkdir(exist_ok=True)
@@ -180,7 +186,9 @@ def test_the_readme_gets_numbers_and_pictures(project):
     record = json.loads((project / "benchmarks" / "quickstart.json").read_text())
     assert record["results"]["summary"] == "mAP .41 against .31" and record["parameters"] == {}
     folder = project / "notebooks" / "figures"
-    assert {file.stem for file in folder.iterdir()} == {*refresh.THUMBNAILS, "hero"}
+    assert {file.stem for file in folder.iterdir()} == {*refresh.THUMBNAILS, "hero", "centers"}
+    with Image.open(folder / "centers.gif") as film:
+        assert film.format == "GIF" and film.n_frames > 2
     with Image.open(folder / "00_tour.png") as picture:
         assert picture.width <= 280 and picture.height <= 180
     refresh.refresh(Run(project / "runs" / "one"))
