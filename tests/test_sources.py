@@ -33,6 +33,12 @@ class Publisher(BaseHTTPRequestHandler):
             return
         if wanted and self.behavior != "no ranges":
             begin = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+            if begin >= len(CONTENT):
+                self.send_response(416)
+                if self.behavior != "tells no length":
+                    self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+                self.end_headers()
+                return
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {begin}-{len(CONTENT) - 1}/{len(CONTENT)}")
         else:
@@ -88,6 +94,31 @@ def test_download_goes_on_from_what_is_there(known_size, publisher, tmp_path):
     source = publisher if known_size else replace(publisher, size=0)
     assert fetch(source, tmp_path)[0].startswith("going on with")
     assert Publisher.asked == ["bytes=123456-"] and (tmp_path / "deep" / "set.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("part", "behavior", "asked"),
+    [
+        (CONTENT, "ranges", ["bytes=300000-"]),
+        (CONTENT + b"x", "ranges", ["bytes=300001-", None]),
+        (CONTENT, "tells no length", ["bytes=300000-", None]),
+    ],
+    ids=["whole", "too long", "length unknown"],
+)
+def test_a_part_that_nothing_is_missing_of(part, behavior, asked, publisher, tmp_path, monkeypatch):
+    monkeypatch.setattr(Publisher, "behavior", behavior)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "set.bin.part").write_bytes(part)
+    fetch(replace(publisher, size=0, md5=""), tmp_path)
+    assert Publisher.asked == asked and (tmp_path / "deep" / "set.bin").read_bytes() == CONTENT
+
+
+def test_the_part_of_a_file_that_became_shorter_is_given_up(publisher, tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "set.bin.part").write_bytes(CONTENT)
+    with pytest.raises(ValueError, match=r"ended after 300,000 of 300,005 bytes"):
+        fetch(replace(publisher, size=300_005), tmp_path)
+    assert Publisher.asked == ["bytes=300000-", None]  # nothing that could have been gone on with
 
 
 def test_connection_that_breaks_is_taken_up_again(publisher, tmp_path, monkeypatch):
