@@ -1,5 +1,6 @@
 """Official files: found, fetched and checked against a server of the test's own; equal images; `shc datasets`."""
 
+import doctest
 import hashlib
 import re
 import threading
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from shc import cli, datasets
-from shc.datasets import About, ImageSet, duplicates, overview, sources
+from shc.datasets import About, ImageSet, duplicates, overview, sources, survey
 from shc.datasets.sources import MissingData, SourceFile
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
@@ -193,6 +194,42 @@ def test_every_address_is_its_publishers_and_has_a_checksum_of_the_right_form():
             assert source.url.endswith(source.name)
 
 
+# ------------------------------------------------------------------------------------------------ have they changed?
+
+
+def test_state_of_a_data_sets_files(zoo):
+    root, calls = zoo.parent.parent, {survey.files_state("zoo")}
+    assert calls == {""}
+    zoo.parent.mkdir(parents=True)
+
+    def state():
+        return survey.files_state("zoo", str(root) if len(calls) % 2 else "")
+
+    for change in (zoo.touch, (zoo.parent / "more.bin").touch, zoo.touch, zoo.unlink):
+        calls.add(before := state())
+        assert state() == before
+        change()
+        assert state() not in calls, change
+    last = state()
+    (root / "beside.bin").touch()  # none of its files
+    (zoo.parent / ".hidden").touch()
+    assert state() == last
+
+
+def test_state_covers_the_layouts_that_the_list_of_files_does_not_name(tmp_path):
+    for name, place in (
+        ("coco", "val2014/1.jpg"),
+        ("stanford_cars", "train/a/1.jpg"),
+        ("stanford_cars", "devkit/x.mat"),
+    ):
+        before = survey.files_state(name, str(tmp_path))
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).touch()
+        assert survey.files_state(name, str(tmp_path)) not in (before, "")
+    assert survey.files_state("shapes", str(tmp_path)) == survey.files_state("emoji") == ""
+    assert doctest.testmod(survey).failed == 0
+
+
 # ------------------------------------------------------------------------------------------------ equal images
 
 
@@ -270,7 +307,7 @@ def test_report_of_label_sets():
 @pytest.fixture
 def zoo(publisher, monkeypatch, tmp_path):
     """A data set that the publisher offers."""
-    monkeypatch.setattr(datasets, "_REGISTRY", dict(datasets._REGISTRY))
+    monkeypatch.setattr(datasets, "_REGISTRY", dict(datasets.entries()))
     monkeypatch.setenv("SHC_DATA", str(tmp_path / "data"))
 
     @datasets.dataset("zoo", ("cages", "fields"), About("2", "6, 16 px", "one class", "free", (publisher,)))
