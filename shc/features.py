@@ -43,7 +43,8 @@ def backbone_features(
     inside = {split: images.splits[split] for split in SPLITS if split in images.splits}
     known = {field: asdict(config)[field] for field in ("net", "weights", "crop")}
     key = digest({name: tensor.cpu().numpy() for name, tensor in net.state_dict().items()}, "")
-    file = cache_folder() / f"features-{artifact_key(known, images.fingerprint, {'weights': key})}.safetensors"
+    seen = images.fingerprint + images.state
+    file = cache_folder() / f"features-{artifact_key(known, seen, {'weights': key})}.safetensors"
     rows = torch.cat(list(inside.values())).unique()
     place = torch.full((int(rows[-1]) + 1,), -1)
     place[rows] = torch.arange(len(rows))

@@ -8,7 +8,7 @@ import errno
 import io
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -26,23 +26,35 @@ class BrokenImage(ValueError):
 
 
 def image_files(folder: str | Path) -> list[str]:
-    """Relative paths, with '/', of all pictures in a folder and its sub-folders, sorted.
+    """Relative paths, with '/', of all pictures in a folder and its sub-folders (`files_below`), sorted.
 
-    Links to folders elsewhere are followed, each folder once; links to what lies in `folder` itself, or above it, are
-    not, since they would show the same pictures again or without end. Raises RunError if there is no such folder, or
-    no picture in it.
+    Raises RunError if there is no such folder, or no picture in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise RunError(f"{folder} is {'a file' if folder.exists() else 'not there'}; give a folder of images")
-    found, seen = [], {Path(os.path.realpath(folder))}
-    for path, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
-        inside = Path(path).relative_to(folder)
-        folders[:] = [name for name in sorted(folders) if _leads_on(os.path.join(path, name), seen)]
-        found += [(inside / name).as_posix() for name in names if name.lower().endswith(SUFFIXES)]
+    found = [name for name in files_below(folder) if is_picture(name)]
     if not found:
         raise RunError(f"{folder} holds no images; files that end in {', '.join(SUFFIXES)} count, in sub-folders too")
     return sorted(found)
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's name says that it is a picture."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def files_below(folder: Path) -> Iterator[str]:
+    """Relative paths, with '/', of all files in a folder and its sub-folders; nothing if it is none.
+
+    Links to folders elsewhere are followed, each folder once; links to what lies in `folder` itself, or above it, are
+    not, since they would show the same files again or without end. Raises RunError for a folder that cannot be listed.
+    """
+    seen = {Path(os.path.realpath(folder))}
+    for path, folders, names in os.walk(folder, onerror=_refuse, followlinks=True) if folder.is_dir() else ():
+        inside = Path(path).relative_to(folder)
+        folders[:] = [name for name in sorted(folders) if _leads_on(os.path.join(path, name), seen)]
+        yield from ((inside / name).as_posix() for name in names)
 
 
 def folder_label(path: str, class_names: Sequence[str]) -> int:

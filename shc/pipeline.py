@@ -130,6 +130,18 @@ def files_read(known: Mapping[str, Parameter], values: Mapping[str, Any]) -> dic
     return {name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for name, file in named.items() if file.is_file()}
 
 
+def data_read(known: Mapping[str, Parameter], values: Mapping[str, Any], state: Callable[..., str]) -> dict[str, str]:
+    """State (`survey.files_state`) of the data set that a notebook loads, if it lies in files: with another, again.
+
+    A notebook that has `root` and no `data` reads a folder of pictures if it is given one.
+    """
+    root = values.get("root", "")
+    if "root" not in known or not ("data" in known or root):
+        return {}
+    told = state(values.get("data", known["data"].default) if "data" in known else "image_folder", root)
+    return {"root": told} if told else {}
+
+
 def code_hash(files: set[Path]) -> str:
     """Hash of the files' code without comments, docstrings and layout, so that only changes of behaviour count."""
     parts = [f"{file.name} {_bare_hash(file.read_text(encoding='utf-8'))}" for file in sorted(files)]
@@ -193,6 +205,8 @@ def run_sequence(
     take a notebook's number or name; what they select is executed even if nothing changed. `say` gets a line per
     notebook: name, seconds, key number.
     """
+    from shc.datasets.survey import files_state
+
     known = all_parameters()
     given = parse_settings(settings, known) | {k: v for k, v in (("data", data), ("root", root)) if v}
     for name_of_file in PLACES:  # as seen from here: the kernels run in another folder
@@ -209,11 +223,11 @@ def run_sequence(
         if clash:
             told = ", ".join(f"{k}={stored[k]!r} (asked: {v!r})" for k, v in clash.items())
             raise ParameterError(f"run {name!r} was made with {told}; choose another --name, or begin at 01 again")
-    before = ""
+    before, state = "", cache(files_state)  # of the files as they are now, before anything is executed
     for notebook in SEQUENCE:
         mine = {k: v for k, v in values.items() if k in known[notebook]}
         source = read_notebook(notebooks_folder() / f"{notebook}.ipynb")
-        read = files_read(known[notebook], mine)
+        read = files_read(known[notebook], mine) | data_read(known[notebook], values, state)
         identity = json.dumps([source_hash(source), mine, before, *([read] if read else [])], sort_keys=True)
         stamp = hashlib.sha256(identity.encode()).hexdigest()[:16]
         before = stamp if notebook in MAKES else before

@@ -124,7 +124,10 @@ class Run:
             if (made := meta["parameters"].get(parameter)) != value:
                 raise ForeignArtifact(f"{name} in this run was made with {parameter}={made!r}, not {value!r}; {remedy}")
         if fingerprint is not None and meta["fingerprint"] != fingerprint:
-            raise ForeignArtifact(f"{file} was made from other data; {remedy}")
+            raise ForeignArtifact(
+                f"{file} was made from other data: files, splits or parameters of the data set have changed since; run "
+                "notebook 01_classifier again and those after it (`shc run --from 01`), or name another run"
+            )
         self._check_inputs(name, file, meta)
         return Artifact(arrays, meta)
 

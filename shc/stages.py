@@ -46,6 +46,14 @@ def images_of(run: Run) -> ImageSet:
     return start(run, Data(**stored))
 
 
+def finished_images(run: Run) -> ImageSet:
+    """The images of a run that went from classifier to codes; ForeignArtifact if these were made from other ones."""
+    images = images_of(run)
+    for artifact in ("classifier", "codes"):  # which check all that they were made from
+        run.load(artifact, fingerprint=images.fingerprint)
+    return images
+
+
 def positions(images: ImageSet, labels: Tensor) -> Tensor:
     """int64 [N]: place of each class id among the trained classes, −1 for a class that was never trained on.
 

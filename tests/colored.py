@@ -1,6 +1,7 @@
 """Pictures whose color tells class and part, for tests of data sets: wrong labels or splits show in the pixels."""
 
 import colorsys
+import shutil
 
 import numpy as np
 from PIL import Image
@@ -31,3 +32,22 @@ def check_pictures(images):
     labels, test = zip(*shown(images.images), strict=True)
     assert list(labels) == images.labels.tolist()
     return np.array(test)
+
+
+def replace_picture(file, label, test=False):
+    """Write another picture in the place of one, with as many bytes: what stands behind a JPEG's end is not read."""
+    size = max(file.stat().st_size, 2000)
+    save_picture(file, label, test)
+    file.write_bytes(file.read_bytes().ljust(size, b"\0"))
+
+
+def check_replaced(load, root, file, row, copy):
+    """A picture of the same size is seen, and is no reason for another fingerprint; nor is another place and time."""
+    replace_picture(file, 7)
+    before = load(root)
+    replace_picture(file, 6)
+    after, copied = load(root), load(shutil.copytree(root, copy, copy_function=shutil.copyfile))
+    assert shown(before.images)[row][0] == 7 and shown(after.images)[row][0] == 6
+    assert shown(copied.images) == shown(after.images)
+    assert before.fingerprint == after.fingerprint == copied.fingerprint
+    assert len({before.state, after.state, copied.state}) == 3  # caches of features go by it

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from colored import save_picture, shown
+from colored import check_replaced, save_picture, shown
 from whole import chance, run_through
 
 from shc import datasets
@@ -105,6 +105,11 @@ def test_label_sets_are_those_of_the_pictures(root):
     assert shown(images.images) == expected
     assert images.parameters["dropped"] == 2
     assert images.train_classes.tolist() == np.flatnonzero(images.split("train")[1].any(0)).tolist()
+
+
+def test_a_picture_that_was_replaced_is_seen(root, tmp_path):
+    file = root / "val2017" / file_name(min(sets()), "val", "2017")
+    check_replaced(load, root, file, 0, tmp_path / "copy")
 
 
 def test_both_years_give_the_same_rows_and_splits(root, tmp_path):

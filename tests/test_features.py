@@ -110,6 +110,7 @@ def test_other_weights_other_crops_and_other_images_have_files_of_their_own(shar
         (stages.new_classifier(shared, CLASSIFIER.with_(seed=4)).backbone, shared, CLASSIFIER),
         (stages.new_classifier(shared, CLASSIFIER.with_(crop=12)).backbone, shared, CLASSIFIER.with_(crop=12)),
         (net, dataclasses.replace(shared, fingerprint="another"), CLASSIFIER),
+        (net, dataclasses.replace(shared, state="replaced pictures"), CLASSIFIER),
     ]
     for other in others:
         features.backbone_features(*other)

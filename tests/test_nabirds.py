@@ -4,7 +4,7 @@ import doctest
 
 import numpy as np
 import pytest
-from colored import check_pictures, save_picture
+from colored import check_pictures, check_replaced, save_picture
 from whole import chance, run_through
 
 from shc import datasets
@@ -83,6 +83,11 @@ def test_labels_and_official_split_are_what_the_pictures_show(root):
     assert np.flatnonzero(test).tolist() == images.splits["query"].tolist()
     assert (len(images.splits["train"]), len(images.splits["query"])) == (12, 9)
     assert load(root).fingerprint == images.fingerprint != load(root, protocol="b").fingerprint
+
+
+def test_a_picture_that_was_replaced_is_seen(root, tmp_path_factory):
+    file = root / "images" / pictures()[0][1]
+    check_replaced(load, root, file, 0, tmp_path_factory.mktemp("copy") / "birds")
 
 
 def test_val_is_moved_from_train_and_stays_in_the_database(root):

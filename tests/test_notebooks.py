@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from frames import write_frame
 from web_page import Page
 
 from shc import config, datasets, frames, hamming, parameters, pipeline, refresh, report, stages, structure
+from shc.datasets.sources import MissingData
 from shc.datasets.writing import write_folder
 from shc.method_run import MethodRun
 from shc.pipeline import SEQUENCE
-from shc.runs import Run
+from shc.runs import ForeignArtifact, Run
 from shc.sweep_file import DEFAULT_NOTEBOOK
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -261,6 +263,22 @@ def test_a_run_of_your_own_images_is_looked_at_and_not_made_twice(pictures, tmp_
     left = run_cells("08_your_own_images", run=str(run.path), root=str(pictures), **OWN | {"epochs": 7})
     assert left["whole"] and not (run.path / "own").exists()
     assert before == {name: run.file(name).read_bytes() for name in before}
+    # a folder that lost a picture, and a run that was made with other splits: not what its classifier saw
+    folder = shutil.copytree(pictures, tmp_path / "pictures")
+    min(folder.rglob("[!d]*.png")).unlink()
+    moved = run.parameters()["data"] | {"root": str(folder)}
+    for changed in (moved, moved | {"seed": 1}):
+        run.add_parameters("data", changed)
+        with pytest.raises(ForeignArtifact, match=r"classifier\S* was made from other data: .*shc run --from 01"):
+            run_cells("08_your_own_images", run=str(run.path), root=str(folder), **OWN)
+    assert before == {name: run.file(name).read_bytes() for name in before}
+
+
+def test_a_folder_beside_the_packages_drawings_is_a_folder(tmp_path):
+    run = Run(tmp_path / "emoji")
+    run.add_parameters("data", {"data": "emoji", "root": str(tmp_path / "nothing")})
+    with pytest.raises(MissingData, match="nothing is not there"):  # and not the example
+        run_cells("08_your_own_images", run=str(run.path), root=str(tmp_path / "nothing"), **OWN)
 
 
 def test_another_data_sets_files_are_no_class_folders(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
+import hashlib
 import itertools
 import json
+import os
 import subprocess
 import sys
 import time
@@ -493,6 +495,61 @@ def test_embeddings_are_told_as_seen_from_here_and_by_their_content(executed, pr
     (project / "my.npy").write_bytes(b"2")
     quietly("one", settings=settings)
     assert names(executed) == list(pipeline.SEQUENCE[2:])
+
+
+@pytest.mark.parametrize("place", ["root", "the data folder"])
+def test_pictures_that_changed_make_every_notebook_anew(executed, project, monkeypatch, place):
+    lines = fake.PARAMETERS + '\ndata: str = "image_folder"\nroot: str = ""'
+    fake.write(project / "notebooks" / "01_classifier.ipynb", fake.notebook(fake.parameters(lines)))
+    monkeypatch.setenv("SHC_DATA", str(project / "sets"))
+    folder = project / "sets" / "image_folder"
+    file = folder / "birds" / "1.png"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"old")
+    given = {"root": str(folder)} if place == "root" else {}
+
+    def change(act):
+        act()
+        quietly("one", **given)
+        return names(executed)
+
+    assert change(str) == list(pipeline.SEQUENCE) and change(str) == []
+    later = list(pipeline.SEQUENCE[1:])
+    status = file.stat()
+
+    def replace():
+        file.write_bytes(b"new")
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))  # as unpacking programs do
+
+    assert change(replace) == later
+    assert change(lambda: (folder / "birds" / "2.JPG").write_bytes(b"")) == later
+    assert change(lambda: (folder / "birds" / "notes.txt").write_text("no picture")) == []
+    assert change(lambda: (folder / ".thumbs.png").write_bytes(b"hidden")) == []
+    assert change(file.unlink) == later
+
+
+def test_pictures_of_notebook_8_are_its_own(executed, project):
+    lines = fake.PARAMETERS + '\nroot: str = ""'
+    for name in ("01_classifier", *pipeline.OWN_DATA):
+        data = '\ndata: str = "emoji"' if name == "01_classifier" else ""
+        fake.write(project / "notebooks" / f"{name}.ipynb", fake.notebook(fake.parameters(lines + data)))
+    file = project / "pictures" / "birds" / "1.png"
+    file.parent.mkdir(parents=True)
+    for content, made in ((b"a", list(pipeline.SEQUENCE)), (b"ab", list(pipeline.OWN_DATA))):
+        file.write_bytes(content)
+        quietly("one", root="pictures")
+        assert names(executed) == made  # the first notebook's drawings lie in the package
+
+
+def test_stamps_of_what_the_package_carries_do_not_ask_for_files(executed, project, monkeypatch):
+    lines = fake.PARAMETERS + '\ndata: str = "emoji"\nroot: str = ""'
+    fake.write(project / "notebooks" / "01_classifier.ipynb", fake.notebook(fake.parameters(lines)))
+    run = quietly("one")
+    names(executed)
+    book = pipeline.read_notebook(project / "notebooks" / "01_classifier.ipynb")
+    identity = json.dumps([pipeline.source_hash(book), {}, ""])  # as before data sets in files had a part in it
+    stamps = json.loads((run.path / "notebooks" / "stamps.json").read_text())
+    assert stamps["01_classifier"] == hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
 def test_a_notebook_with_images_of_its_own_may_be_asked_for_others(executed, project):

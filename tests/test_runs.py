@@ -95,7 +95,7 @@ def test_other_parameters_are_told_with_both_values(run):
 
 def test_other_data_is_told(run):
     save_similarity(run)
-    with pytest.raises(ForeignArtifact, match="made from other data"):
+    with pytest.raises(ForeignArtifact, match=r"from other data: .* run notebook 01_classifier .*`shc run --from 01`"):
         run.load("similarity", fingerprint="other data")
 
 

@@ -1,5 +1,6 @@
 """Official files: found, fetched and checked against a server of the test's own; equal images; `shc datasets`."""
 
+import doctest
 import hashlib
 import re
 import threading
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from shc import cli, datasets
-from shc.datasets import About, ImageSet, duplicates, overview, sources
+from shc.datasets import About, ImageSet, duplicates, overview, sources, survey
 from shc.datasets.sources import MissingData, SourceFile
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
@@ -33,6 +34,12 @@ class Publisher(BaseHTTPRequestHandler):
             return
         if wanted and self.behavior != "no ranges":
             begin = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+            if begin >= len(CONTENT):
+                self.send_response(416)
+                if self.behavior != "tells no length":
+                    self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+                self.end_headers()
+                return
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {begin}-{len(CONTENT) - 1}/{len(CONTENT)}")
         else:
@@ -88,6 +95,31 @@ def test_download_goes_on_from_what_is_there(known_size, publisher, tmp_path):
     source = publisher if known_size else replace(publisher, size=0)
     assert fetch(source, tmp_path)[0].startswith("going on with")
     assert Publisher.asked == ["bytes=123456-"] and (tmp_path / "deep" / "set.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("part", "behavior", "asked"),
+    [
+        (CONTENT, "ranges", ["bytes=300000-"]),
+        (CONTENT + b"x", "ranges", ["bytes=300001-", None]),
+        (CONTENT, "tells no length", ["bytes=300000-", None]),
+    ],
+    ids=["whole", "too long", "length unknown"],
+)
+def test_a_part_that_nothing_is_missing_of(part, behavior, asked, publisher, tmp_path, monkeypatch):
+    monkeypatch.setattr(Publisher, "behavior", behavior)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "set.bin.part").write_bytes(part)
+    fetch(replace(publisher, size=0, md5=""), tmp_path)
+    assert Publisher.asked == asked and (tmp_path / "deep" / "set.bin").read_bytes() == CONTENT
+
+
+def test_the_part_of_a_file_that_became_shorter_is_given_up(publisher, tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "set.bin.part").write_bytes(CONTENT)
+    with pytest.raises(ValueError, match=r"ended after 300,000 of 300,005 bytes"):
+        fetch(replace(publisher, size=300_005), tmp_path)
+    assert Publisher.asked == ["bytes=300000-", None]  # nothing that could have been gone on with
 
 
 def test_connection_that_breaks_is_taken_up_again(publisher, tmp_path, monkeypatch):
@@ -160,6 +192,42 @@ def test_every_address_is_its_publishers_and_has_a_checksum_of_the_right_form():
             assert re.fullmatch(r"[0-9a-f]{32}", source.md5) and source.size > 5000
             assert re.match(r"https://www\.cs\.toronto\.edu/~kriz/|http://fashion-mnist\.s3-website", source.url)
             assert source.url.endswith(source.name)
+
+
+# ------------------------------------------------------------------------------------------------ have they changed?
+
+
+def test_state_of_a_data_sets_files(zoo):
+    root, calls = zoo.parent.parent, {survey.files_state("zoo")}
+    assert calls == {""}
+    zoo.parent.mkdir(parents=True)
+
+    def state():
+        return survey.files_state("zoo", str(root) if len(calls) % 2 else "")
+
+    for change in (zoo.touch, (zoo.parent / "more.bin").touch, zoo.touch, zoo.unlink):
+        calls.add(before := state())
+        assert state() == before
+        change()
+        assert state() not in calls, change
+    last = state()
+    (root / "beside.bin").touch()  # none of its files
+    (zoo.parent / ".hidden").touch()
+    assert state() == last
+
+
+def test_state_covers_the_layouts_that_the_list_of_files_does_not_name(tmp_path):
+    for name, place in (
+        ("coco", "val2014/1.jpg"),
+        ("stanford_cars", "train/a/1.jpg"),
+        ("stanford_cars", "devkit/x.mat"),
+    ):
+        before = survey.files_state(name, str(tmp_path))
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).touch()
+        assert survey.files_state(name, str(tmp_path)) not in (before, "")
+    assert survey.files_state("shapes", str(tmp_path)) == survey.files_state("emoji") == ""
+    assert doctest.testmod(survey).failed == 0
 
 
 # ------------------------------------------------------------------------------------------------ equal images
@@ -239,7 +307,7 @@ def test_report_of_label_sets():
 @pytest.fixture
 def zoo(publisher, monkeypatch, tmp_path):
     """A data set that the publisher offers."""
-    monkeypatch.setattr(datasets, "_REGISTRY", dict(datasets._REGISTRY))
+    monkeypatch.setattr(datasets, "_REGISTRY", dict(datasets.entries()))
     monkeypatch.setenv("SHC_DATA", str(tmp_path / "data"))
 
     @datasets.dataset("zoo", ("cages", "fields"), About("2", "6, 16 px", "one class", "free", (publisher,)))

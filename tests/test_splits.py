@@ -4,10 +4,11 @@ import doctest
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shc.datasets import splits
+from shc.datasets import Options, splits
 
 
 def test_examples():
@@ -36,3 +37,16 @@ def test_shrunk_splits_keep_their_shares_and_their_relations(seed, scale, ranked
 def test_a_class_that_is_too_small_is_named():
     with pytest.raises(ValueError, match="class 1 has 1 images; the 2 splits need at least 2"):
         splits.draw_shares(np.array([0, 0, 1]), {"train": 0.5, "query": 0.5}, 0)
+
+
+def test_what_is_put_together_is_checked_and_a_class_may_train_nothing():
+    options, splits_of = Options("coco", val=0), {"train": np.array([0, 1]), "query": np.array([2])}
+    facts = dict(images=torch.zeros(3, 3, 16, 16), class_names=["a", "b", "c"], hierarchy=None, source="")
+    images = splits.assembled(options, labels=np.array([2, 0, 1]), splits=splits_of, **facts)
+    assert images.train_classes.tolist() == [0, 2] and images.class_names == ["a", "b", "c"]
+    sets = np.array([[1, 0, 0], [1, 0, 1], [0, 1, 0]], dtype=bool)
+    assert splits.assembled(options, labels=sets, splits=splits_of, **facts).train_classes.tolist() == [0, 2]
+    with pytest.raises(ValueError, match="coco: label 3 is outside of its 3 classes"):
+        splits.assembled(options, labels=np.array([3, 0, 1]), splits=splits_of, **facts)
+    with pytest.raises(ValueError, match="the split 'query' is empty"):
+        splits.assembled(options, labels=np.array([2, 0, 1]), splits=splits_of | {"query": np.array([], int)}, **facts)

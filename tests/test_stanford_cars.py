@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from colored import check_pictures, save_picture
+from colored import check_pictures, check_replaced, save_picture
 from scipy.io import loadmat, savemat
 from whole import chance, run_through
 
@@ -169,6 +169,10 @@ def test_one_file_for_all_pictures(tmp_path):
     images = load(tmp_path)
     test = check_pictures(images)
     assert np.flatnonzero(test).tolist() == images.splits["query"].tolist() == list(range(12, 20))
+
+
+def test_a_picture_that_was_replaced_is_seen(official, tmp_path_factory):
+    check_replaced(load, official, official / "cars_train" / "00001.jpg", 0, tmp_path_factory.mktemp("copy") / "cars")
 
 
 def test_another_annotation_or_picture_changes_the_fingerprint(official):

@@ -41,8 +41,9 @@ class ImageSet:
     contains `train`, and `val`. `train_classes` int64: the classes that occur in `train`. `groups` holds facts per
     image, int64 [N] each, named by `group_names` (for `emoji`: the style and the drawing that an image shows).
     `class_similarity` float64 [C, C] is the exact similarity of the classes where it is known. `fingerprint` (sha256)
-    identifies source, renderer, parameters, names and splits; it does not depend on the pixels. `skipped` names the
-    files that are no part of it and why; `duplicates` files of the same content that lie in different splits.
+    identifies source, renderer, parameters, names and splits; it does not depend on the pixels. `state` identifies the
+    files on this machine where the fingerprint knows only their names and sizes, for caches. `skipped` names the files
+    that are no part of it and why; `duplicates` files of the same content that lie in different splits.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ImageSet:
     parameters: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     duplicates: list[tuple[str, ...]] = field(default_factory=list)
+    state: str = ""
 
     def split(self, name: str) -> tuple["Tensor | FileImages", "Tensor"]:
         """Images [n, 3, S, S] and labels [n] of one split (views where the split is contiguous, so do not write).
@@ -131,6 +133,7 @@ class About:
     terms: str = ""  # licence, or terms of use
     files: tuple[SourceFile, ...] = ()  # below `root`; none for a data set that the package carries
     elsewhere: str = ""  # a folder that serves as root if the user's own lacks the files
+    layouts: tuple[str, ...] = ()  # further files and folders below `root` that may be read, in other layouts
 
 
 Builder = Callable[[Options], ImageSet]

@@ -55,6 +55,7 @@ class Instances:
         labels="label sets",
         terms="annotations CC BY 4.0; pictures under the terms of use of Flickr",
         files=FILES,
+        layouts=("train2014", "val2014"),
     ),
 )
 def coco(options: Options) -> ImageSet:
@@ -73,15 +74,16 @@ def coco(options: Options) -> ImageSet:
     counts = (len(found.paths), found.dropped, len(found.class_names))
     warn_of_other_counts(options.name, dict(zip(OFFICIAL, counts, strict=True)), OFFICIAL)
     _refuse_packed(root, {path.split("/")[0] for path in found.paths})
-    files, source = listed_pictures(options.name, root, found.paths, annotations)
+    files, source, state = listed_pictures(options.name, root, found.paths, annotations)
     images = assembled(
         options,
-        images=images_of_files(files, options.size, source),
+        images=images_of_files(files, options.size, state),
         labels=found.labels,
         splits=drawn(len(found.paths), options.protocol, options.seed),
         class_names=found.class_names,
         hierarchy=Hierarchy(tuple((group,) for group in found.groups)),
         source=source,
+        state=state,
     )
     return dataclasses.replace(images, parameters=images.parameters | {"dropped": found.dropped})
 

@@ -4,7 +4,6 @@ Shared by the loaders of data sets that lie as single files below a root.
 """
 
 import hashlib
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -12,14 +11,16 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from shc.datasets.sources import MissingData, file_md5
+from shc.datasets.survey import NEVER, stamp
 
 
 def listed_pictures(
     name: str, root: Path, paths: Sequence[str], annotations: Sequence[Path] = ()
-) -> tuple[list[Path], str]:
-    """The files below `root` that `paths` (with '/') name, and their identity, for `images_of_files` and `assembled`.
+) -> tuple[list[Path], str, str]:
+    """The files below `root` that `paths` (with '/') name, their identity, and the state they are in (sha256).
 
-    The identity (sha256) covers the content of the annotation files and the names and sizes of the pictures.
+    The identity, for `assembled`, covers the content of the annotation files and the names and sizes of the pictures:
+    copies have the same one. The state, for caches of what the pictures show, covers when they were changed, too.
     Raises MissingData for pictures that are not there or empty, ValueError for a path that leaves the root or comes
     twice.
     """
@@ -36,17 +37,21 @@ def listed_pictures(
             raise ValueError(f"{name}: {path!r} is named twice by {where}; this is no official file: fetch it again")
         known.add(path)
     files = [root / path for path in paths]
-    sizes = [_size(file) for file in files]
-    missing = [path for path, size in zip(paths, sizes, strict=True) if not size]
+    stamps = [_stamp(file) for file in files]
+    missing = [path for path, (size, _) in zip(paths, stamps, strict=True) if size <= 0]
     if missing:
         raise MissingData(
             f"{name} is not complete in {root}: {len(missing):,} of the {len(paths):,} pictures that {where} name are "
             f"missing or empty, e.g. {missing[0]}; unpack the archive of pictures there again, or give another root"
         )
     digest = hashlib.sha256()
-    for line in (*map(file_md5, annotations), *(f"{size} {path}" for path, size in zip(paths, sizes, strict=True))):
+    sizes = (f"{size} {path}" for path, (size, _) in zip(paths, stamps, strict=True))
+    for line in (*map(file_md5, annotations), *sizes):
         digest.update(f"{line}\n".encode())
-    return files, digest.hexdigest()
+    identity = digest.hexdigest()
+    for _, time in stamps:
+        digest.update(f"{time}\n".encode())
+    return files, identity, digest.hexdigest()
 
 
 def check_every_class(name: str, labels: np.ndarray, class_names: Sequence[str], what: str) -> None:
@@ -74,8 +79,8 @@ def warn_of_other_counts(name: str, found: Mapping[str, int], official: Mapping[
         )
 
 
-def _size(file: Path) -> int:
+def _stamp(file: Path) -> tuple[int, int]:
     try:
-        return os.stat(file).st_size if file.is_file() else 0
+        return stamp(file) if file.is_file() else NEVER
     except OSError:
-        return 0
+        return NEVER

@@ -62,7 +62,7 @@ def nabirds(options: Options) -> ImageSet:
     found = (int(birds.train.sum()), int((~birds.train).sum()), len(birds.class_names))
     warn_of_other_counts(options.name, dict(zip(OFFICIAL, found, strict=True)), OFFICIAL)
     annotations = [root / name for name in (IMAGES, LABELS, SPLIT, CLASSES, PARENTS)]
-    files, source = listed_pictures(options.name, root, birds.paths, annotations)
+    files, source, state = listed_pictures(options.name, root, birds.paths, annotations)
     if options.protocol == "a":
         rows = np.flatnonzero(birds.train)
         splits = {"train": rows, "query": np.flatnonzero(~birds.train), "database": rows}
@@ -70,12 +70,13 @@ def nabirds(options: Options) -> ImageSet:
         splits = drawn(birds.labels, options.seed)
     return assembled(
         options,
-        images=images_of_files(files, options.size, source),
+        images=images_of_files(files, options.size, state),
         labels=birds.labels,
         splits=splits,
         class_names=birds.class_names,
         hierarchy=birds.hierarchy,
         source=source,
+        state=state,
     )
 
 

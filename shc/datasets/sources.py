@@ -14,6 +14,7 @@ from pathlib import Path
 
 BLOCK = 2**20
 TIMEOUT = 60  # seconds without an answer
+RANGE_NOT_SATISFIABLE = 416  # what a server says to a request for bytes behind the file's end
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,17 @@ def _fetch(source: SourceFile, part: Path, say: Callable[[str], object]) -> None
     if source.size and have >= source.size:
         return
     request = urllib.request.Request(source.url, headers={"Range": f"bytes={have}-"} if have else {})
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if not have or error.code != RANGE_NOT_SATISFIABLE:
+            raise
+        if not source.size and error.headers.get("Content-Range", "").rpartition("/")[2] == str(have):
+            return  # it is whole; only its publisher knew how long it is
+        part.unlink()  # of another file than is offered now
+        _fetch(source, part, say)
+        return
+    with answer:
         resumed = answer.status == 206
         say(f"{'going on with' if resumed else 'fetching'} {source.url}")
         with part.open("ab" if resumed else "wb") as stream:

@@ -136,7 +136,8 @@ def assembled(
 
     `images` [N, 3, S, S] and `labels` (int64 [N] or bool [N, C]) hold everything that was read, in the files' order;
     `source` identifies the files (their checksums, or their names and sizes). Images that no split needs stay where
-    they are. Raises ValueError for labels outside of the classes and for a class without training images.
+    they are; classes without training images, which a small `scale` can leave, are not among `train_classes`. Raises
+    ValueError for labels outside of the classes and for an empty split.
     """
     import torch
 

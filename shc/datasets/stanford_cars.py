@@ -78,6 +78,7 @@ class Cars:
         images="8,144 + 8,041, photographs",
         terms="research only (the pictures belong to their owners)",
         files=FILES,
+        layouts=("cars_annos.mat", "car_ims", "train", "test"),
     ),
 )
 def stanford_cars(options: Options) -> ImageSet:
@@ -94,7 +95,7 @@ def stanford_cars(options: Options) -> ImageSet:
         check_every_class(options.name, cars.labels[cars.test == test], cars.class_names, what)
     found = (int((~cars.test).sum()), int(cars.test.sum()), len(cars.class_names))
     warn_of_other_counts(options.name, dict(zip(OFFICIAL, found, strict=True)), OFFICIAL)
-    files, source = listed_pictures(options.name, root, cars.paths, cars.annotations)
+    files, source, state = listed_pictures(options.name, root, cars.paths, cars.annotations)
     if options.protocol == "a":
         train = np.flatnonzero(~cars.test)
         splits = {"train": train, "query": np.flatnonzero(cars.test), "database": train}
@@ -102,12 +103,13 @@ def stanford_cars(options: Options) -> ImageSet:
         splits = drawn(cars.labels, options.seed)
     return assembled(
         options,
-        images=images_of_files(files, options.size, source),
+        images=images_of_files(files, options.size, state),
         labels=cars.labels,
         splits=splits,
         class_names=cars.class_names,
         hierarchy=tree(cars.class_names),
         source=source,
+        state=state,
     )
 
 

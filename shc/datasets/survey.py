@@ -9,13 +9,15 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from shc.datasets import entries
 from shc.datasets.cache import cache_folder
+from shc.datasets.sources import located
 from shc.datasets.streams import ahead, file_name, packed
-from shc.image_files import MOST_PIXELS, fault
+from shc.image_files import MOST_PIXELS, fault, files_below, is_picture
 from shc.runs import RunError, atomic_write
 
 PIECE = 32  # files that a worker reads at a time
@@ -31,6 +33,28 @@ class Survey:
     faults: dict[str, str]
 
 
+def files_state(name: str, root: str = "") -> str:
+    """Hash of the names, sizes and times of change of a data set's files, which are not opened; "" if it has none.
+
+    It tells that they may have changed since. Hidden files do not count.
+
+    >>> files_state("emoji")  # the package carries it
+    ''
+    """
+    about = entries()[name].about
+    folder, pictures = located(name, about.files, root, about.elsewhere), about.images == "yours"
+    places = [place for file in about.files for place in (file.name, file.instead) if place]
+    tops = ["."] if pictures else sorted({PurePosixPath(place).parts[0] for place in (*places, *about.layouts)})
+    found = []
+    with suppress(RunError):  # a folder that cannot be listed: its load says so
+        for top in tops:
+            names = (f"{top}/{file}" for file in files_below(folder / top))
+            found += [top] if (folder / top).is_file() else [n for n in names if not pictures or is_picture(n)]
+    seen = sorted(n for n in found if not any(part.startswith(".") for part in PurePosixPath(n).parts))
+    text = "".join(f"{file} {stamp(folder / file)}\n" for file in seen)
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16] if seen else ""
+
+
 def survey(folder: Path, names: Sequence[str]) -> Survey:
     """Read the named files of a folder, or remember what they held."""
     import PIL
@@ -38,7 +62,7 @@ def survey(folder: Path, names: Sequence[str]) -> Survey:
 
     identity = f"{folder.resolve()} {PIL.__version__} {MOST_PIXELS}".encode(errors="surrogateescape")
     store = cache_folder() / f"folder-{hashlib.sha256(identity).hexdigest()[:32]}.npz"
-    stamps = np.array([_stamp(folder / name) for name in names], dtype=np.int64).reshape(-1, 2)
+    stamps = np.array([stamp(folder / name) for name in names], dtype=np.int64).reshape(-1, 2)
     digests, read = np.zeros((len(names), DIGEST), dtype=np.uint8), []
     faults: dict[str, str] = {}
     known, old, old_stamps, old_digests = _load(store)
@@ -81,7 +105,8 @@ def _read(job: tuple[tuple[np.ndarray, np.ndarray], int, int]) -> list[tuple[byt
     return found
 
 
-def _stamp(file: Path) -> tuple[int, int]:
+def stamp(file: Path) -> tuple[int, int]:
+    """Size and time of the last change of a file, NEVER if it cannot be found."""
     try:
         status = file.stat()
     except OSError:
