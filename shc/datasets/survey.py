@@ -20,6 +20,7 @@ from shc.runs import RunError, atomic_write
 
 PIECE = 32  # files that a worker reads at a time
 DIGEST = 16  # bytes
+READER = 2  # raise it whenever `read_image` refuses other files than before
 NEVER = (-1, -1)  # size and time of a file that could not be read: it is tried again
 
 
@@ -36,7 +37,7 @@ def survey(folder: Path, names: Sequence[str]) -> Survey:
     import PIL
     from tqdm import tqdm
 
-    identity = f"{folder.resolve()} {PIL.__version__} {MOST_PIXELS}".encode(errors="surrogateescape")
+    identity = f"{READER} {folder.resolve()} {PIL.__version__} {MOST_PIXELS}".encode(errors="surrogateescape")
     store = cache_folder() / f"folder-{hashlib.sha256(identity).hexdigest()[:32]}.npz"
     stamps = np.array([_stamp(folder / name) for name in names], dtype=np.int64).reshape(-1, 2)
     digests, read = np.zeros((len(names), DIGEST), dtype=np.uint8), []
