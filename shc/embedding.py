@@ -43,7 +43,7 @@ def umap_points(distances: np.ndarray, seed: int = 0, neighbors: int = 15, least
     >>> umap_points(line, neighbors=4).shape
     (12, 2)
     """
-    apart = square_matrix(distances, "distances", least=5)
+    apart = square_matrix(distances, "distances", least=3)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its own dependencies, and that precomputed distances have no inverse

@@ -1,7 +1,8 @@
 """Pictures in folders: which there are, which class their folder names, and one of them as a network's input.
 
 A picture is prepared as the embedded data sets are: upright, on white, RGB, padded to a square with white, and reduced
-with antialiasing. Only Pillow decodes; nothing here knows hashers or runs.
+with antialiasing. Only Pillow decodes, and only FORMATS: for others it starts programs (EPS). Nothing here knows
+hashers or runs.
 """
 
 import errno
@@ -9,13 +10,24 @@ import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from shc.runs import RunError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+FORMATS = {  # Pillow's name of the format of each suffix that is read
+    ".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".webp": "WEBP",
+    ".bmp": "BMP", ".gif": "GIF", ".tif": "TIFF", ".tiff": "TIFF", ".jp2": "JPEG2000", ".avif": "AVIF", ".ico": "ICO",
+    ".pbm": "PPM", ".pgm": "PPM", ".ppm": "PPM", ".pnm": "PPM",
+}  # fmt: skip
+SUFFIXES = tuple(FORMATS)
+NOT_READ = (  # pictures all the same: cameras' and phones', drawings, and files of editors
+    ".heic", ".heif", ".jxl", ".j2k", ".jpx", ".jxr", ".tga", ".pcx", ".dds", ".exr",
+    ".raw", ".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw",
+    ".svg", ".svgz", ".eps", ".wmf", ".emf", ".psd", ".xcf",
+)  # fmt: skip
 MOST_PIXELS = 100_000_000  # a picture of more is refused: small files can unpack to more than the memory holds
 # what concerns one file only; any other failure is the disk's
 ONE_FILE = (None, errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
@@ -25,23 +37,18 @@ class BrokenImage(ValueError):
     """A file that does not hold a readable picture; the message says why."""
 
 
-def image_files(folder: str | Path) -> list[str]:
-    """Relative paths, with '/', of all pictures in a folder and its sub-folders (`files_below`), sorted.
+def image_files(folder: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
+    """Relative paths, with '/', of all pictures (files of these suffixes) in a folder and below (`files_below`), sorted.
 
     Raises RunError if there is no such folder, or no picture in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise RunError(f"{folder} is {'a file' if folder.exists() else 'not there'}; give a folder of images")
-    found = [name for name in files_below(folder) if is_picture(name)]
+    found = [name for name in files_below(folder) if name.lower().endswith(suffixes)]
     if not found:
         raise RunError(f"{folder} holds no images; files that end in {', '.join(SUFFIXES)} count, in sub-folders too")
     return sorted(found)
-
-
-def is_picture(name: str) -> bool:
-    """Whether a file's name says that it is a picture."""
-    return name.lower().endswith(SUFFIXES)
 
 
 def files_below(folder: Path) -> Iterator[str]:
@@ -57,20 +64,36 @@ def files_below(folder: Path) -> Iterator[str]:
         yield from ((inside / name).as_posix() for name in names)
 
 
+def unread(name: str) -> str:
+    """Why the format that a picture's name tells is not read here, "" if it is.
+
+    >>> unread("cat.jpg"), unread("cat.HEIC")
+    ('', '.heic is not read; convert it to PNG or JPEG')
+    """
+    suffix = PurePosixPath(name).suffix.lower()
+    return "" if FORMATS.get(suffix) in _decoders() else f"{suffix} is not read; convert it to PNG or JPEG"
+
+
 def folder_label(path: str, class_names: Sequence[str]) -> int:
     """Position of the class that the innermost fitting sub-folder of a relative path is called after, else −1.
 
+    A class that shares its folder's name with another is called by its path: then all of that has to fit.
+
     >>> folder_label("birds/penguin/1.png", ["penguin", "cat"]), folder_label("cat.png", ["penguin", "cat"])
     (0, -1)
+    >>> folder_label("birds/crane/1.png", ["birds/crane", "machines/crane"])
+    0
     """
-    for name in reversed(PurePosixPath(path).parts[:-1]):
-        if name in class_names:
-            return class_names.index(name)
+    folders = PurePosixPath(path).parts[:-1]
+    for end in range(len(folders), 0, -1):
+        for start in range(end):  # the longest name first
+            if (name := "/".join(folders[start:end])) in class_names:
+                return class_names.index(name)
     return -1
 
 
 def read_image(file: str | Path | io.BytesIO, size: int, draft: bool = False) -> np.ndarray:
-    """One picture as uint8 [3, size, size], the first one of an animation.
+    """One picture as uint8 [3, size, size], the first one of an animation or of several pages.
 
     A `draft` decodes all of a JPEG, but roughly, which is faster. Raises BrokenImage if it cannot be decoded, has more
     than MOST_PIXELS or is gone, RunError if the disk fails.
@@ -78,14 +101,18 @@ def read_image(file: str | Path | io.BytesIO, size: int, draft: bool = False) ->
     from PIL import Image, ImageOps
 
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(file) as opened:  # Pillow muses about odd files
+        # Pillow muses about odd files
+        with warnings.catch_warnings(action="ignore"), Image.open(file, "r", _decoders()) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 raise ValueError(f"its {opened.width:,} × {opened.height:,} pixels are more than {MOST_PIXELS:,}")
             if draft:
                 opened.draft(None, (size, size))
             upright: Image.Image = ImageOps.exif_transpose(opened)
-            if upright.mode.startswith("I"):  # 16 bits of gray, which Pillow would clip instead of scale
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            if upright.mode.startswith(("I", "F")):  # 16 bits of gray, which Pillow would clip instead of scale
+                gray = np.asarray(upright)
+                if gray.dtype.kind == "f" or not 0 <= gray.min() <= gray.max() < 2**16:
+                    raise ValueError("its numbers have no known white; save it with 8 or 16 bits without sign")
+                upright = Image.fromarray((gray >> 8).astype(np.uint8))
             if upright.mode in ("RGB", "L") and "transparency" not in upright.info:
                 flat = upright.convert("RGB")
             else:
@@ -124,6 +151,20 @@ def fault(content: bytes) -> str:
     except BrokenImage as error:
         return str(error)
     return ""
+
+
+@cache
+def _decoders() -> tuple[str, ...]:
+    """The formats of FORMATS that this Pillow was built with."""
+    from PIL import Image, features
+
+    Image.init()
+    built = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}
+    with warnings.catch_warnings(action="ignore"):  # an old Pillow does not know the names of later features
+        return tuple(
+            name for name in dict.fromkeys(FORMATS.values())
+            if name in Image.OPEN and (name not in built or features.check(built[name]))
+        )  # fmt: skip
 
 
 def _leads_on(path: str, seen: set[Path]) -> bool:

@@ -66,10 +66,11 @@ class MethodRun(Step):
     reference: bool = False  # also rows for unquantized outputs and for codes snapped to the nearest center
     device: str = "cpu"
     threads: int = 1
-    root: str = ""  # of a data set that lies in files, as `val` is
+    root: str = ""  # of a data set that lies in files, as `val` and `unreadable` are
     val: float = 0.1
+    unreadable: str = "skip"
 
-    LATER = ("root", "val")
+    LATER = ("root", "val", "unreadable")
 
     def check(self) -> None:
         self.classifier_config()
@@ -99,7 +100,7 @@ class MethodRun(Step):
     def data_config(self) -> Data:
         return Data(
             data=self.data, scale=self.scale, size=self.size, fold=self.fold, protocol=self.protocol, root=self.root,
-            val=self.val,
+            val=self.val, unreadable=self.unreadable,
         )  # fmt: skip
 
     def classifier_config(self) -> ClassifierConfig:

@@ -146,7 +146,8 @@ def check_values(values: Mapping[str, Any]) -> None:
     centers = build(config.CentersConfig, seed="center_seed", **same("bits", "min_distance", "solver"))
     renamed = {field: f"hasher_{field}" for field in ("epochs", "lr", "seed", "features", "backbone_lr")}
     build(config.HasherConfig, **renamed, **same("method", "init", *loop))
-    data = build(config.Data, **same("data", "scale", "size", "seed", "fold", "protocol", "root", "val"))
+    which = ("data", "scale", "size", "seed", "fold", "protocol", "root", "val", "unreadable")
+    data = build(config.Data, **same(*which))
     if classifier.crop > data.size:
         raise ParameterError(f"crop={classifier.crop} is more than the images' {data.size} pixels; set size higher")
     try:

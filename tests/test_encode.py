@@ -104,6 +104,9 @@ def test_files_are_found_in_order_and_labelled_by_the_innermost_folder(folder, t
     names = image_files(folder)
     assert len(names) == 62 and names == sorted(names) and "text.JPG" in names and "notes.txt" not in names
     assert folder_label("a/cat/dog/x/1.png", ["dog", "cat"]) == 0 and folder_label("dog", ["dog"]) == -1
+    paths = ["birds/crane", "machines/crane", "gull"]  # what `image_folder` calls classes of the same folder name
+    assert folder_label("machines/crane/1.png", paths) == 1 and folder_label("all/birds/crane/x/1.png", paths) == 0
+    assert folder_label("plants/crane/1.png", paths) == -1 and folder_label("a/crane/1.png", ["a/crane", "crane"]) == 0
     with pytest.raises(RunError, match=r"none is not there; give a folder of images"):
         image_files(tmp_path / "none")
     (tmp_path / "empty").mkdir()

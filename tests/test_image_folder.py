@@ -2,20 +2,22 @@
 
 import io
 import os
+import re
 import warnings
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, features
 
 from shc import datasets, stages
+from shc import image_files as image_formats
 from shc.config import CentersConfig, ClassifierConfig, ConfigError, Data, HasherConfig, check_possible
 from shc.datasets import image_folder, streams, survey
 from shc.datasets.sources import MissingData
 from shc.datasets.streams import FileImages
 from shc.image_files import BrokenImage, fault, image_files, read_image
-from shc.runs import Run
+from shc.runs import Run, RunError
 
 COLORS = {"penguin": (20, 20, 60), "gull": (200, 210, 220), "trout": (120, 140, 60), "car": (200, 20, 20)}
 PLACES = {"penguin": "animals/birds", "gull": "animals/birds", "trout": "animals/fish", "car": "machines"}
@@ -77,6 +79,11 @@ def animated():
     return bytes_of(frames[0], "GIF", save_all=True, append_images=frames[1:])
 
 
+def pages():
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    return bytes_of(frames[0], "TIFF", save_all=True, append_images=frames[1:])
+
+
 KINDS = {
     "plain.png": (bytes_of(Image.new("RGB", (8, 8), (10, 20, 30))), (10, 20, 30)),
     "gray.png": (bytes_of(Image.new("L", (8, 8), 77)), (77, 77, 77)),
@@ -90,7 +97,20 @@ KINDS = {
     "animated.gif": (animated(), (255, 0, 0)),
     "Größe 写真.webp": (bytes_of(Image.new("RGB", (8, 8), (0, 0, 0)), "WEBP", lossless=True), (0, 0, 0)),
     "UPPER.JPG": (bytes_of(Image.new("RGB", (8, 8), (9, 9, 9)), "JPEG"), (9, 9, 9)),
+    "plain.jfif": (bytes_of(Image.new("RGB", (8, 8), (9, 9, 9)), "JPEG"), (9, 9, 9)),
+    "plain.tif": (bytes_of(Image.new("RGB", (8, 8), (10, 20, 30)), "TIFF", compression="tiff_lzw"), (10, 20, 30)),
+    "sixteen.tiff": (bytes_of(Image.fromarray(np.full((8, 8), 200 * 256, np.uint16)), "TIFF"), (200, 200, 200)),
+    "wide gray.tiff": (bytes_of(Image.fromarray(np.full((8, 8), 200 * 256, np.int32)), "TIFF"), (200, 200, 200)),
+    "pages.tiff": (pages(), (255, 0, 0)),
+    "fax.tif": (bytes_of(Image.new("1", (8, 8), 1), "TIFF", compression="group4"), (255, 255, 255)),
+    "print.tif": (bytes_of(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "TIFF"), (255, 0, 0)),
+    "icon.ico": (bytes_of(Image.new("RGBA", (16, 16), (255, 0, 0, 0)), "ICO"), (255, 255, 255)),
+    "plain.ppm": (bytes_of(Image.new("RGB", (8, 8), (10, 20, 30)), "PPM"), (10, 20, 30)),
 }
+if features.check("jpg_2000"):
+    KINDS["plain.jp2"] = (bytes_of(Image.new("RGB", (8, 8), (10, 20, 30)), "JPEG2000"), (10, 20, 30))
+if "avif" in features.modules and features.check("avif"):
+    KINDS["plain.avif"] = (bytes_of(Image.new("RGB", (8, 8), (10, 20, 30)), "AVIF", quality=100), (10, 20, 30))
 noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
 BROKEN = {
     "empty.png": (b"", "the file is empty"),
@@ -99,6 +119,11 @@ BROKEN = {
     "text.jpg": (b"<html>404</html>", "cannot identify image file"),
     "bomb.png": (bytes_of(Image.new("1", (12_000, 9_000))), r"12,000 × 9,000 pixels are more than 100,000,000"),
     "large bomb.png": (bytes_of(Image.new("1", (30_000, 30_000))), "decompression bomb"),
+}
+UNSUITED = {
+    "float.tif": (bytes_of(Image.new("F", (8, 8)), "TIFF"), "its numbers have no known white; save it with 8 or 16"),
+    "beyond.tif": (bytes_of(Image.new("I", (8, 8), 70_000), "TIFF"), "its numbers have no known white"),
+    "program.png": (bytes_of(Image.new("RGB", (8, 8)), "EPS"), "cannot identify image file"),
 }
 
 
@@ -117,9 +142,9 @@ def test_pictures_are_turned_upright():
     assert turned[:, 12:].max() < 60 and turned[:, :4].min() > 200
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", [*BROKEN, *UNSUITED])
 def test_broken_pictures_are_told_apart_without_warnings(tmp_path, name):
-    content, why = BROKEN[name]
+    content, why = (BROKEN | UNSUITED)[name]
     (tmp_path / name).write_bytes(content)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -341,20 +366,156 @@ def test_folders_without_classes_are_refused(tmp_path):
         load(tmp_path, fold=1)
 
 
-def test_copies_in_different_splits_are_told(root):
+SPLIT_LAYOUTS = {  # folders of pictures, and what the message names
+    "only splits": (["train/cat", "train/dog", "test/cat", "test/dog"], "test, train look like splits"),
+    "without classes": (["train", "test"], "test, train look like splits"),
+    "one level down": (["set/train/cat", "set/train/dog", "set/test/cat"], r"in .*set, and several of them hold cat"),
+    "beside a folder": (["train/cat", "test/cat", "docs"], "test, train look like splits"),
+    "down and beside": (["a/b/Training Set/pets/cat", "a/b/val2017/pets/cat", "a/docs"], "hold pets/cat"),
+    "other classes in each": (["set/train/cat", "set/train/dog", "set/test/cow"], "test, train look like splits"),
+    "below the classes": (["cat/train", "cat/test", "dog/train", "dog/test", "dog/val"], "put all pictures of a class"),
+}
+HONEST_LAYOUTS = {
+    "vehicles": ["train", "bus", "car"],
+    "nested": ["vehicles/train", "vehicles/bus", "medicine/test"],
+    "one that has classes": ["train/steam", "train/diesel", "bus/steam"],
+    "both, beside others": ["words/train", "words/test", "words/chair"],
+    "numbered": ["train 1", "train 2"],
+    "other words": ["training camp", "test tube"],
+}
+
+
+def empty_files(root, folders):
+    for folder in folders:
+        (root / folder).mkdir(parents=True)
+        for i in range(4):
+            (root / folder / f"{i}.png").write_bytes(bytes([i]))
+
+
+@pytest.mark.parametrize("name", SPLIT_LAYOUTS)
+def test_ready_made_splits_are_refused_before_a_picture_is_read(tmp_path, name, monkeypatch):
+    folders, told = SPLIT_LAYOUTS[name]
+    empty_files(tmp_path, folders)
+    monkeypatch.setattr(image_folder, "survey", None)
+    with pytest.raises(ValueError, match=r"look like splits, not classes.*put all pictures of a class") as error:
+        image_folder.pictures(tmp_path)
+    assert re.search(told, str(error.value))
+    chosen = re.search("as root, e.g. (.*), or put", str(error.value))
+    assert bool(chosen) == (name != "below the classes")
+    if chosen and name not in ("without classes", "down and beside"):  # that piece of advice leads on
+        assert os.path.basename(chosen[1]) == "train"
+        image_folder.check_no_splits([(folder,) for folder in os.listdir(chosen[1])], tmp_path)
+
+
+@pytest.mark.parametrize("name", HONEST_LAYOUTS)
+def test_classes_may_be_called_train_or_test(tmp_path, name):
+    empty_files(tmp_path, HONEST_LAYOUTS[name])
+    assert image_folder.pictures(tmp_path).folders == sorted(tuple(f.split("/")) for f in HONEST_LAYOUTS[name])
+
+
+def test_pictures_of_other_formats_are_named_and_other_files_are_not(root):
     car = root / "machines" / "car"
-    for i in range(6):
-        (car / f"copy {i}.png").write_bytes((car / "00.png").read_bytes())
-    with pytest.warns(UserWarning, match=r"different splits, 1 time.*machines/car/00\.png = machines/car/copy 0"):
+    for name in ("a.HEIC", "b.nef", "c.svg"):
+        (car / name).write_bytes(b"anything")
+    for name in ("notes.txt", "labels.csv", "Thumbs.db", ".DS_Store", "data.json", "._d.heic"):
+        (car / name).write_bytes(b"anything")
+    with pytest.warns(UserWarning, match=r"3 of 51 pictures \(machines/car/a\.HEIC \(\.heic is not read; convert it"):
+        images = load(root)
+    assert set(images.skipped) == {f"machines/car/{name}" for name in ("a.HEIC", "b.nef", "c.svg")}
+    assert len(images.images) == 48
+    with pytest.raises(ValueError, match=r"3 of 51 pictures .* cannot be read; repair, convert or remove"):
+        load(root, unreadable="fail")
+
+
+def test_a_folder_of_nothing_but_other_formats_says_so(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.heic").write_bytes(b"anything")
+    with (
+        pytest.warns(UserWarning, match=r"2 of 2 pictures .*\.heic is not read; convert it"),
+        pytest.raises(ValueError, match=r"0 class folder\(s\) with pictures in"),
+    ):
+        load(tmp_path)
+
+
+def test_a_format_that_this_pillow_lacks_is_named(root, monkeypatch):
+    monkeypatch.setattr(features, "check", lambda name: name != "avif")
+    image_formats._decoders.cache_clear()
+    try:
+        (root / "machines" / "car" / "a.avif").write_bytes(b"anything")
+        with pytest.warns(UserWarning, match=r"a\.avif \(\.avif is not read; convert it to PNG or JPEG\)"):
+            load(root)
+    finally:
+        image_formats._decoders.cache_clear()
+
+
+def copied(root, source, *names):
+    for name in names:
+        (root / name).write_bytes((root / source).read_bytes())
+
+
+def split_of(images, root):
+    """Which split the file of each name lies in."""
+    names = image_folder.files_of(images, root)
+    return {names[row]: split for split, rows in images.splits.items() for row in rows.tolist()}
+
+
+def test_copies_in_different_splits_are_told(root):
+    copied(root, "machines/car/00.png", *(f"machines/car/copy {i}.png" for i in range(6)))
+    with pytest.warns(UserWarning, match="different splits, 1 time") as told:
         images = load(root)
     assert images.duplicates == [("machines/car/00.png", *(f"machines/car/copy {i}.png" for i in range(6)))]
+    (first, split), (second, other) = re.findall(r"(machines/car/[\w ]+\.png) in (\w+)", str(told[0].message))
+    where = split_of(images, root)
+    assert where[first] == split != where[second] == other and "different classes" not in str(told[0].message)
 
 
-def test_copies_in_one_split_are_not():
-    names, digests = list("abcdef"), np.array([[1], [1], [2], [3], [2], [4]], dtype=np.uint8)
-    splits = {"train": np.array([0, 1, 2]), "query": np.array([3, 4, 5])}
-    assert image_folder.duplicates(names, digests, splits) == [("c", "e")]
-    assert image_folder.duplicates(names[3:], digests[3:], {"train": np.array([0, 1, 2])}) == []
+def test_copies_in_different_classes_are_counted(root):
+    copied(root, "machines/car/00.png", *(f"animals/fish/trout/car {i}.png" for i in range(12)))
+    copied(root, "machines/car/01.png", *(f"machines/car/car {i}.png" for i in range(12)))
+    with pytest.warns(UserWarning, match=r"2 time\(s\) .*; 1 of them lie in different classes too"):
+        load(root)
+
+
+def test_copies_are_those_of_the_images_that_are_used(tmp_path):
+    filled(tmp_path, 30)
+    copied(tmp_path, "machines/car/00.png", *(f"machines/car/copy {i:02d}.png" for i in range(12)))
+    with pytest.warns(UserWarning, match="1 time"):
+        (whole,) = load(tmp_path).duplicates
+    with warnings.catch_warnings(action="ignore"):
+        small = load(tmp_path, scale=0.2)
+    where = split_of(small, tmp_path)
+    assert len(whole) == 13 and all(name in where for group in small.duplicates for name in group)
+    left = [name for name in whole if name in where]
+    assert small.duplicates == ([tuple(left)] if len({where[name] for name in left}) > 1 else [])
+
+
+def test_copies_in_one_split_are_not_told(root):
+    images = load(root)
+    names = image_folder.files_of(images, root)
+    first, second = images.splits["train"][:2].tolist()
+    digests = np.arange(len(names), dtype=np.uint8)[:, None]
+    digests[second] = digests[first]
+    assert image_folder._copies(images, names, digests) == ([], "")
+    digests[images.splits["query"][0]] = digests[first]
+    groups, told = image_folder._copies(images, names, digests)
+    assert len(groups) == 1 and len(groups[0]) == 3 and "in query" in told
+
+
+def test_files_belong_to_their_images_or_are_refused(root):
+    images = load(root)
+    files = image_folder.files_of(images, root)
+    for row in (0, 17, 47):
+        assert np.array_equal(read_image(root / files[row], 16), images.images[row].numpy())
+    renamed = root / files[0]
+    renamed.rename(renamed.with_name("99 renamed.png"))  # as many pictures of every class as before
+    with pytest.raises(RunError, match="have changed since they were loaded"):
+        image_folder.files_of(images, root)
+    renamed.with_name("99 renamed.png").rename(renamed)
+    assert image_folder.files_of(images, root) == files
+    picture((1, 2, 3), 99).save(root / files[1])
+    with pytest.raises(RunError, match="have changed since they were loaded"):
+        image_folder.files_of(images, root)
 
 
 # ------------------------------------------------------------------------------------------ the whole sequence

@@ -173,3 +173,10 @@ def test_a_task_holds_what_the_method_declared(shc, name):
             RunError, match=f"method '{name}' needs .*, which 'emoji' lacks; choose one of classifier, csq"
         ):
             tasks.new_task(entry, images, None, y, None, 16, 0, lambda: torch.zeros(1), classifier, "cpu")
+
+
+def test_which_images_there_are_is_told_to_the_data(tmp_path):
+    settings = MethodRun(**(TINY | dict(root=str(tmp_path), val=0.2, unreadable="fail")))
+    data = settings.data_config()
+    assert (data.root, data.val, data.unreadable) == (str(tmp_path), 0.2, "fail")
+    assert "unreadable" not in MethodRun(**TINY).identity()  # older rows stay what they are

@@ -215,7 +215,9 @@ def test_class_similarity_and_its_solutions_work_without_super_classes(tiny_run,
     run, known = tiny_run(), stages.images_of
     monkeypatch.setattr(stages, "images_of", lambda folder: dataclasses.replace(known(folder), hierarchy=None))
     left = run_cells("02_class_similarity", run=str(run.path))
-    assert "super-class AUC nan" in capsys.readouterr().out and run.results()["similarity"] == {}
+    printed, results = capsys.readouterr().out, run.results()
+    assert "'emoji' has no super-classes" in printed and "all classes" not in printed and results["similarity"] == {}
+    assert results["headlines"]["02_class_similarity"] == "no super-classes to compare with"
     closest = max(left["S"][i, j] for i in range(100) for j in range(i))
     assert len(left["pairs"]) == 6 and left["S"][left["pairs"][0]] == closest
 
@@ -250,6 +252,46 @@ def test_your_own_images_need_nothing_but_a_folder(pictures, tmp_path, capsys):
     told = {name: command[command.index(name) + 1].removeprefix("memory:") for name in ("--run", "--image", "--index")}
     for place in told.values():  # as seen from the folder above the notebook's, which is this one here
         assert (Path("..") / place).exists() and (Path("..") / place).resolve().is_relative_to(run.path / "own")
+
+
+@pytest.fixture(scope="module", params=["flat", "tree"])
+def handful(request, tmp_path_factory):
+    """A finished run on a folder of two classes with four pictures each, without and with a group above each class."""
+    emoji, folder = datasets.load("emoji", scale=0.02, size=16), tmp_path_factory.mktemp("handful")
+    rows = torch.cat([(emoji.labels == c).nonzero()[:4, 0] for c in (0, 50)])
+    tree = emoji.hierarchy if request.param == "tree" else None
+    write_folder(dataclasses.replace(emoji, hierarchy=tree), folder / "pictures", rows)
+    run, where = Run(folder / "run"), dict(epochs=1, batch=4, device="cpu")
+    data = config.Data("image_folder", root=str(folder / "pictures"), size=16)
+    stages.run_all(
+        run, data, config.ClassifierConfig(**where), config.CentersConfig(bits=8), config.HasherConfig(**where),
+        kinds=("semantic", "random"),
+    )  # fmt: skip
+    return run
+
+
+FEW = {
+    "02_class_similarity": {},
+    "05_retrieval": dict(live=False, device="cpu"),
+    "06_center_structure": SMALL,
+}
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("name", FEW)
+def test_two_classes_are_enough(handful, name):
+    run_cells(name, run=str(handful.path), **FEW[name])
+    results = handful.results()
+    assert "nan" not in results["headlines"][name]
+    json.dumps(results, allow_nan=False)  # NaN is no JSON: other programs could not read it
+
+
+@pytest.mark.filterwarnings("ignore:image_folder")
+@pytest.mark.parametrize("name", ["01_classifier", "08_your_own_images"])
+def test_damaged_pictures_are_refused_by_choice(pictures, tmp_path, name):
+    values = OWN | {"run": str(tmp_path), "root": str(pictures), "data": "image_folder", "unreadable": "fail"}
+    with pytest.raises(ValueError, match=r"1 of 25 pictures \(.*damaged\.png .* cannot be read"):
+        run_cells(name, **values)
 
 
 @pytest.mark.filterwarnings("ignore:image_folder")

@@ -135,6 +135,7 @@ def test_any_text_is_a_value_or_a_parameter_error(text):
         ({"device": "gpu"}, "device='gpu' is not usable here"),
         ({"crop": 224}, "^crop=224 is more than the images' 32 pixels; set size higher"),
         ({"hasher_features": "none"}, "^hasher_features='none' is unknown"),
+        ({"unreadable": "maybe"}, "unreadable='maybe' is unknown; choose skip or fail"),
         ({"optimizer": "sgd"}, "^optimizer='sgd' is unknown"),
     ],
 )

@@ -1,10 +1,12 @@
 """Equal images in a data set, and which of them stand on both sides of a split.
 
-Images are compared as they were loaded, pixel by pixel, by a hash of their bytes: a copy that was shifted, recolored or
-compressed again is not found. Many published sets hold a few copies; a query that has one in the database is easy.
+`duplicates` compares images as they were loaded, pixel by pixel, by a hash of their bytes: a copy that was shifted,
+recolored or compressed again is not found. `equal` groups by any other key, such as the hashes of files that
+`image_folder` has. Many published sets hold a few copies; a query that has one in the database is easy.
 """
 
 import hashlib
+from collections.abc import Iterable
 from itertools import combinations
 
 import numpy as np
@@ -22,12 +24,25 @@ def duplicates(images: ImageSet) -> list[np.ndarray]:
     >>> duplicates(load("shapes", scale=0.02, size=16))
     []
     """
-    rows = np.unique(np.concatenate([part.numpy() for part in images.splits.values()]))
+    rows = used(images)
+    pixels = (image for i in range(0, len(rows), BATCH) for image in images.images[rows[i : i + BATCH]].numpy())
+    return equal(rows, (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in pixels))
+
+
+def used(images: ImageSet) -> np.ndarray:
+    """Rows of the images that stand in any split, int64 [n], ascending."""
+    return np.unique(np.concatenate([part.numpy() for part in images.splits.values()]))
+
+
+def equal(rows: np.ndarray, keys: Iterable[bytes]) -> list[np.ndarray]:
+    """The rows [n] that share their key with others, grouped: int64 [≥ 2] each, in the order of `rows`.
+
+    >>> equal(np.array([3, 5, 7]), [b"a", b"b", b"a"])
+    [array([3, 7])]
+    """
     found: dict[bytes, list[int]] = {}
-    for start in range(0, len(rows), BATCH):
-        part = rows[start : start + BATCH]
-        for row, pixels in zip(part.tolist(), images.images[part].numpy(), strict=True):
-            found.setdefault(hashlib.blake2b(pixels.tobytes(), digest_size=16).digest(), []).append(row)
+    for row, key in zip(rows.tolist(), keys, strict=True):
+        found.setdefault(key, []).append(row)
     return [np.array(group) for group in found.values() if len(group) > 1]
 
 
@@ -49,6 +64,14 @@ def across(images: ImageSet, groups: list[np.ndarray], first: str, second: str) 
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
+def straddling(images: ImageSet, groups: list[np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
+    """What `across` finds for every two splits, those that ask first; only pairs of splits that have any."""
+    known = [split for split in ASKING if split in images.splits]
+    known += [split for split in images.splits if split not in known]
+    found = {(a, b): across(images, groups, a, b) for a, b in combinations(known, 2)}
+    return {splits: pairs for splits, pairs in found.items() if len(pairs)}
+
+
 def report(images: ImageSet) -> list[str]:
     """Lines about the splits: images and classes of each, what contains what, and equal images across them."""
     lines = []
@@ -63,18 +86,15 @@ def report(images: ImageSet) -> list[str]:
     total = sum(map(len, groups))
     some = "1 picture occurs" if len(groups) == 1 else f"{len(groups):,} pictures occur"
     lines.append(f"{some} more than once, as {total:,} images:")
-    known = [split for split in ASKING if split in images.splits]
-    known += [split for split in images.splits if split not in known]
-    pairs_of = {(a, b): across(images, groups, a, b) for a, b in combinations(known, 2)}
+    pairs_of = straddling(images, groups)
     for (asking, ranked), pairs in pairs_of.items():
-        if len(pairs):
-            labels = images.labels.numpy()[pairs]
-            differ = int((labels[:, 0] != labels[:, 1]).reshape(len(pairs), -1).any(1).sum())
-            lines.append(
-                f"  {len(pairs):,} of {len(rows[asking]):,} in {asking} stand in {ranked} too, {differ:,} of them with "
-                "other labels"
-            )
-    return lines if any(map(len, pairs_of.values())) else [*lines, "  none of them in two splits"]
+        labels = images.labels.numpy()[pairs]
+        differ = int((labels[:, 0] != labels[:, 1]).reshape(len(pairs), -1).any(1).sum())
+        lines.append(
+            f"  {len(pairs):,} of {len(rows[asking]):,} in {asking} stand in {ranked} too, {differ:,} of them with "
+            "other labels"
+        )
+    return lines if pairs_of else [*lines, "  none of them in two splits"]
 
 
 def class_counts(images: ImageSet, split: str) -> str:

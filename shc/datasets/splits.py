@@ -152,8 +152,6 @@ def assembled(
     trained = labels[splits["train"]]
     classes = np.flatnonzero(trained.any(0)) if labels.ndim == 2 else np.unique(trained)
     parameters = {name: value for name, value in asdict(options).items() if name not in NOT_CONTENT}
-    plan = {name: hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest() for name, rows in splits.items()}
-    identity = dict(source=source, parameters=parameters, class_names=class_names, splits=plan)
     return ImageSet(
         name=options.name,
         images=images,
@@ -161,8 +159,17 @@ def assembled(
         class_names=class_names,
         hierarchy=hierarchy,
         splits={name: torch.from_numpy(rows) for name, rows in splits.items()},
-        fingerprint=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+        fingerprint=fingerprint(source, parameters, class_names, splits),
         train_classes=torch.from_numpy(classes),
         parameters=parameters,
         **facts,
     )
+
+
+def fingerprint(
+    source: str, parameters: Mapping[str, Any], class_names: list[str], splits: Mapping[str, np.ndarray]
+) -> str:
+    """What identifies a data set (sha256): its files, what `load` was asked for, names, and the rows of every split."""
+    plan = {name: hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest() for name, rows in splits.items()}
+    identity = dict(source=source, parameters=dict(parameters), class_names=class_names, splits=plan)
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

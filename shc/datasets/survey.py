@@ -17,11 +17,12 @@ from shc.datasets import entries
 from shc.datasets.cache import cache_folder
 from shc.datasets.sources import located
 from shc.datasets.streams import ahead, file_name, packed
-from shc.image_files import MOST_PIXELS, fault, files_below, is_picture
+from shc.image_files import MOST_PIXELS, NOT_READ, SUFFIXES, fault, files_below
 from shc.runs import RunError, atomic_write
 
 PIECE = 32  # files that a worker reads at a time
 DIGEST = 16  # bytes
+READER = 2  # raise it whenever `read_image` refuses other files than before
 NEVER = (-1, -1)  # size and time of a file that could not be read: it is tried again
 
 
@@ -49,7 +50,11 @@ def files_state(name: str, root: str = "") -> str:
     with suppress(RunError):  # a folder that cannot be listed: its load says so
         for top in tops:
             names = (f"{top}/{file}" for file in files_below(folder / top))
-            found += [top] if (folder / top).is_file() else [n for n in names if not pictures or is_picture(n)]
+            found += (
+                [top]
+                if (folder / top).is_file()
+                else [n for n in names if not pictures or n.lower().endswith(SUFFIXES + NOT_READ)]
+            )
     seen = sorted(n for n in found if not any(part.startswith(".") for part in PurePosixPath(n).parts))
     text = "".join(f"{file} {stamp(folder / file)}\n" for file in seen)
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16] if seen else ""
@@ -60,7 +65,7 @@ def survey(folder: Path, names: Sequence[str]) -> Survey:
     import PIL
     from tqdm import tqdm
 
-    identity = f"{folder.resolve()} {PIL.__version__} {MOST_PIXELS}".encode(errors="surrogateescape")
+    identity = f"{READER} {folder.resolve()} {PIL.__version__} {MOST_PIXELS}".encode(errors="surrogateescape")
     store = cache_folder() / f"folder-{hashlib.sha256(identity).hexdigest()[:32]}.npz"
     stamps = np.array([stamp(folder / name) for name in names], dtype=np.int64).reshape(-1, 2)
     digests, read = np.zeros((len(names), DIGEST), dtype=np.uint8), []
