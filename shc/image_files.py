@@ -38,7 +38,7 @@ class BrokenImage(ValueError):
 
 
 def image_files(folder: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
-    """Relative paths, with '/', of all pictures (files of these suffixes) in a folder and below (`files_below`), sorted.
+    """Relative paths, with '/', of all pictures (files of these suffixes) below a folder (`files_below`), sorted.
 
     Raises RunError if there is no such folder, or no picture in it.
     """
