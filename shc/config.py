@@ -130,6 +130,11 @@ class ClassifierConfig(Training):
         one_of("net", self.net, NETS)
         one_of("weights", self.weights, ("none",) if self.net == "cnn" else ("none", "imagenet"))
         one_of("features", self.features, ("tune", "frozen"))
+        if self.features == "frozen" and self.weights == "none":
+            raise ConfigError(
+                f"features='frozen' would train a last layer on an untrained {self.net}; set weights='imagenet' with a net "
+                f"that has them ({', '.join(net for net in NETS if net != 'cnn')}), or features='tune'"
+            )
         if self.weights == "none":  # an untrained backbone learns at the head's rate
             object.__setattr__(self, "backbone_lr", 1.0)
 
@@ -239,7 +244,16 @@ class HasherConfig(Training):
             object.__setattr__(self, "backbone_lr", 1.0)
 
     def is_frozen(self, classifier: ClassifierConfig) -> bool:
-        """Whether the last layer alone is trained, given how the classifier was."""
+        """Whether the last layer alone is trained, given how the classifier was.
+
+        Raises ConfigError if `features` asks for this on a backbone that nobody trained. `frozen=True` may: what is
+        fitted to random features is the honest baseline of methods that claim to see no labels.
+        """
+        if self.features == "frozen" and self.init == "scratch" and classifier.weights == "none":
+            raise ConfigError(
+                "features='frozen' with init='scratch' would train a last layer on an untrained backbone; set "
+                "init='classifier', weights='imagenet' with a net that has them, or features='tune'"
+            )
         usual = self.features == "default" and classifier.features == "frozen"
         return self.frozen or self.features == "frozen" or usual
 
