@@ -259,13 +259,14 @@ class HasherConfig(Training):
 
 
 def check_possible(data: Data, centers: CentersConfig) -> None:
-    """Raise ConfigError if the data set refuses its options, or has more classes than such centers can tell apart."""
+    """Raise ConfigError if the data set refuses its options, lacks files, or has too many classes for such centers."""
     from shc import constructions, datasets
 
     options, embedded = asdict(data), data.data in ("emoji", "shapes")
     classes = 80 if data.protocol == "unseen-classes" else 100  # of the embedded data sets
     try:
         datasets.check(options.pop("data"), **options)
+        datasets.check_files(data.data, data.root)
         if not embedded:  # how many classes it has is in its files
             return
         largest = constructions.max_distance_limits(centers.bits, classes).largest

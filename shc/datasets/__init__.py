@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shc.datasets.sources import MissingData, SourceFile, data_root
+from shc.datasets.sources import MissingData, SourceFile, located, require
 from shc.hierarchy import Hierarchy
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ class About:
     terms: str = ""  # licence, or terms of use
     files: tuple[SourceFile, ...] = ()  # below `root`; none for a data set that the package carries
     elsewhere: str = ""  # a folder that serves as root if the user's own lacks the files
+    others: tuple[str, ...] = ()  # below `root`; any of them shows another layout that the loader reads
 
 
 Builder = Callable[[Options], ImageSet]
@@ -213,12 +214,22 @@ def load(
 
 
 def check(name: str, **options: Any) -> None:
-    """Raise the ValueError that `load` would raise for these arguments, without loading anything."""
-    asked = Options(name, **options)
-    about, folder = _entry(name).about, data_root(name, asked.root)
-    if (asked.root or about.images == "yours") and not folder.is_dir():
-        given = "" if asked.root else "no root was given, and "
+    """Raise the ValueError that `load` would raise for these arguments, whatever files there are."""
+    Options(name, **options)
+
+
+def check_files(name: str, root: str = "") -> None:
+    """Raise MissingData unless the folder and the official files that `load` reads are there; none is opened.
+
+    A set in a layout of its own (`About.others`) is left to its loader.
+    """
+    about = _entry(name).about
+    folder = located(name, about.files, root, about.elsewhere)
+    if (root or about.images == "yours") and not folder.is_dir():
+        given = "" if root else "no root was given, and "
         raise MissingData(f"{name}: {given}{folder} is no folder; give --root FOLDER, the folder with the files")
+    if not any((folder / other).exists() for other in about.others):
+        require(name, about.files, folder)
 
 
 def class_name_embeddings(name: str) -> np.ndarray:

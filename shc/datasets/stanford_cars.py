@@ -78,6 +78,7 @@ class Cars:
         images="8,144 + 8,041, photographs",
         terms="research only (the pictures belong to their owners)",
         files=FILES,
+        others=("devkit/cars_train_annos.mat", "cars_annos.mat", "train"),
     ),
 )
 def stanford_cars(options: Options) -> ImageSet:
