@@ -132,8 +132,8 @@ class ClassifierConfig(Training):
         one_of("features", self.features, ("tune", "frozen"))
         if self.features == "frozen" and self.weights == "none":
             raise ConfigError(
-                f"features='frozen' would train a last layer on an untrained {self.net}; set weights='imagenet' with a net "
-                f"that has them ({', '.join(net for net in NETS if net != 'cnn')}), or features='tune'"
+                f"features='frozen' would train a last layer on an untrained {self.net}; set weights='imagenet' with a "
+                f"net that has them ({', '.join(net for net in NETS if net != 'cnn')}), or features='tune'"
             )
         if self.weights == "none":  # an untrained backbone learns at the head's rate
             object.__setattr__(self, "backbone_lr", 1.0)

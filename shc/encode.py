@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from shc.datasets import ImageSet
-    from shc.datasets.streams import FileImages
+    from shc.datasets.streams import LazyImages
     from shc.models import Hasher
 
 BATCH = 500  # images at a time, as shc.training.predict takes them
@@ -231,7 +231,7 @@ def _labels(task: Task, store: EncodedStore, first: int, names: list[str]) -> np
 
 
 @lru_cache(maxsize=1)
-def _split(task: Task) -> "tuple[Tensor | FileImages, Tensor]":
+def _split(task: Task) -> "tuple[Tensor | LazyImages, Tensor]":
     """Images and labels of a split, memory-mapped where they are cached."""
     from shc import stages
 

@@ -42,7 +42,7 @@ def test_defaults_are_valid_and_frozen(step):
         (SimilarityConfig, {"temperature": 0.0}, "temperature=0.0 must be above 0"),
         (ClassifierConfig, {"net": "resnet"}, "net='resnet' is unknown; choose one of cnn, resnet18"),
         (ClassifierConfig, {"weights": "imagenet"}, "weights='imagenet' is unknown; choose one of none"),
-        (ClassifierConfig, {"features": "frozen"}, "untrained cnn; set weights='imagenet' with a net that has them (resnet18, "),
+        (ClassifierConfig, {"features": "frozen"}, "untrained cnn; set weights='imagenet' with a net that has them (r"),
         (ClassifierConfig, {"features": "frozen", "net": "resnet18"}, "on an untrained resnet18"),
         (ClassifierConfig, {"features": "fixed"}, "features='fixed' is unknown; choose one of tune, frozen"),
         (ClassifierConfig, {"optimizer": "sgd"}, "optimizer='sgd' is unknown; choose adamw or rmsprop"),
