@@ -179,8 +179,9 @@ def _plan(
         labels = data.split(str(split))[1].numpy()
         if labels.ndim == 2:
             raise RunError(
-                f"images of {data.name!r} may have several labels, and a store holds one class per image; `shc.stages."
-                "evaluate` scores the run's own codes, and a folder of the images is encoded with --images, unlabelled"
+                f"images of {data.name!r} may have several labels, and a store holds one class per image; notebook "
+                "05_retrieval (`shc.stages.evaluate`) scores the run's own codes, and a folder of the images is "
+                "encoded with --images, unlabelled"
             )
         names = [f"{split}:{row}" for row in range(len(labels))]
         text = f"{data.fingerprint} {split}"
