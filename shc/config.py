@@ -130,6 +130,11 @@ class ClassifierConfig(Training):
         one_of("net", self.net, NETS)
         one_of("weights", self.weights, ("none",) if self.net == "cnn" else ("none", "imagenet"))
         one_of("features", self.features, ("tune", "frozen"))
+        if self.features == "frozen" and self.weights == "none":
+            raise ConfigError(
+                f"features='frozen' would train a last layer on an untrained {self.net}; set weights='imagenet' with a "
+                f"net that has them ({', '.join(net for net in NETS if net != 'cnn')}), or features='tune'"
+            )
         if self.weights == "none":  # an untrained backbone learns at the head's rate
             object.__setattr__(self, "backbone_lr", 1.0)
 
@@ -239,19 +244,29 @@ class HasherConfig(Training):
             object.__setattr__(self, "backbone_lr", 1.0)
 
     def is_frozen(self, classifier: ClassifierConfig) -> bool:
-        """Whether the last layer alone is trained, given how the classifier was."""
+        """Whether the last layer alone is trained, given how the classifier was.
+
+        Raises ConfigError if `features` asks for this on a backbone that nobody trained. `frozen=True` may: what is
+        fitted to random features is the honest baseline of methods that claim to see no labels.
+        """
+        if self.features == "frozen" and self.init == "scratch" and classifier.weights == "none":
+            raise ConfigError(
+                "features='frozen' with init='scratch' would train a last layer on an untrained backbone; set "
+                "init='classifier', weights='imagenet' with a net that has them, or features='tune'"
+            )
         usual = self.features == "default" and classifier.features == "frozen"
         return self.frozen or self.features == "frozen" or usual
 
 
 def check_possible(data: Data, centers: CentersConfig) -> None:
-    """Raise ConfigError if the data set refuses its options, or has more classes than such centers can tell apart."""
+    """Raise ConfigError if the data set refuses its options, lacks files, or has too many classes for such centers."""
     from shc import constructions, datasets
 
     options, embedded = asdict(data), data.data in ("emoji", "shapes")
     classes = 80 if data.protocol == "unseen-classes" else 100  # of the embedded data sets
     try:
         datasets.check(options.pop("data"), **options)
+        datasets.check_files(data.data, data.root)
         if not embedded:  # how many classes it has is in its files
             return
         largest = constructions.max_distance_limits(centers.bits, classes).largest

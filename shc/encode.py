@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from shc.datasets import ImageSet
-    from shc.datasets.streams import FileImages
+    from shc.datasets.streams import LazyImages
     from shc.models import Hasher
 
 BATCH = 500  # images at a time, as shc.training.predict takes them
@@ -179,8 +179,9 @@ def _plan(
         labels = data.split(str(split))[1].numpy()
         if labels.ndim == 2:
             raise RunError(
-                f"images of {data.name!r} may have several labels, and a store holds one class per image; `shc.stages."
-                "evaluate` scores the run's own codes, and a folder of the images is encoded with --images, unlabelled"
+                f"images of {data.name!r} may have several labels, and a store holds one class per image; notebook "
+                "05_retrieval (`shc.stages.evaluate`) scores the run's own codes, and a folder of the images is "
+                "encoded with --images, unlabelled"
             )
         names = [f"{split}:{row}" for row in range(len(labels))]
         text = f"{data.fingerprint} {split}"
@@ -231,7 +232,7 @@ def _labels(task: Task, store: EncodedStore, first: int, names: list[str]) -> np
 
 
 @lru_cache(maxsize=1)
-def _split(task: Task) -> "tuple[Tensor | FileImages, Tensor]":
+def _split(task: Task) -> "tuple[Tensor | LazyImages, Tensor]":
     """Images and labels of a split, memory-mapped where they are cached."""
     from shc import stages
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from shc.config import ClassifierConfig, HasherConfig
 from shc.datasets import ImageSet
 from shc.datasets.cache import cache_folder, trim
+from shc.datasets.streams import rows_of
 from shc.models import Backbone
 from shc.runs import Run, RunError, artifact_key, digest, read_arrays, write_arrays
 from shc.tasks import load_classifier, new_classifier
@@ -50,7 +51,8 @@ def backbone_features(
     place[rows] = torch.arange(len(rows))
     whole = _read(file, len(rows), net.dim)
     if whole is None:
-        whole = torch.cat([predict(net, images.images[r], device=device, threads=threads) for r in rows.split(CHUNK)])
+        parts = (rows_of(images.images, part) for part in rows.split(CHUNK))
+        whole = torch.cat([predict(net, part, device=device, threads=threads) for part in parts])
         with suppress(RunError, OSError):
             write_arrays(file, {"features": whole.numpy()}, known | {"fingerprint": images.fingerprint})
             trim(file, "features-*.safetensors")

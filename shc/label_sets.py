@@ -113,6 +113,19 @@ def confusion(logits: "Tensor", labels: "Tensor") -> np.ndarray:
     return (taken + (labels & said).sum(0).double().diag()).numpy()
 
 
+def misread(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """bool [N]: whether the largest logit is not the image's class; of n labels, the n largest not its labels.
+
+    >>> misread(np.array([[3.0, 2.0, 1.0]] * 2), np.array([[True, True, False], [True, False, True]]))
+    array([False,  True])
+    """
+    from shc.set_similarity import likeliest
+
+    if labels.ndim == 1:
+        return logits.argmax(1) != labels
+    return (likeliest(logits, labels.sum(1)) != labels).any(1)
+
+
 # ---------------------------------------------------------------------------------------------- who has what
 
 
@@ -238,6 +251,19 @@ def clusters(images: "ImageSet", split: str) -> np.ndarray:
         return images.groups["drawing"][images.splits[split]].numpy()
     labels = images.split(split)[1].numpy()
     return labels if labels.ndim == 1 else np.arange(len(labels))
+
+
+def clustered_by(images: "ImageSet") -> str:
+    """What `clusters` keeps together, in words: "drawings", "classes" or "images"."""
+    return "drawings" if "drawing" in images.groups else "classes" if images.labels.ndim == 1 else "images"
+
+
+def asked(images: "ImageSet") -> str:
+    """What the queries are, in words that are true of this data set and its protocol."""
+    query = images.split("query")[1]
+    if query.ndim == 1 and not np.isin(query.numpy(), images.train_classes.numpy()).any():
+        return "unseen classes"
+    return "unseen drawings" if "drawing" in images.groups else "held-out images"
 
 
 def graded_tree(images: "ImageSet") -> "Hierarchy | None":

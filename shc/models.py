@@ -129,6 +129,17 @@ def backbone(
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def check_weights(name: str, weights: str) -> None:
+    """Raise ValueError if a net's ImageNet weights come in a package that is not installed; nothing is read.
+
+    >>> check_weights("efficientnet_lite0", "none")
+    """
+    if name == "efficientnet_lite0" and weights == "imagenet":
+        from shc.efficientnet import weights_file
+
+        weights_file()
+
+
 def center_crop(x: Tensor, side: int) -> Tensor:
     """The middle [N, C, side, side] of images [N, C, S, S]; all of them if side is 0 or they are not larger.
 

@@ -127,7 +127,7 @@ def fitting(parameter: Parameter, value: Any, shown: Any = None) -> Any:
 
 def check_values(values: Mapping[str, Any]) -> None:
     """Raise ParameterError for values that the steps would refuse later: better before a kernel than an hour on."""
-    from shc import config
+    from shc import config, models
 
     def build(kind: type, **names: str) -> Any:
         try:
@@ -145,12 +145,14 @@ def check_values(values: Mapping[str, Any]) -> None:
     build(config.SimilarityConfig, source="similarity", **same("mask", "temperature", "embeddings"))
     centers = build(config.CentersConfig, seed="center_seed", **same("bits", "min_distance", "solver"))
     renamed = {field: f"hasher_{field}" for field in ("epochs", "lr", "seed", "features", "backbone_lr")}
-    build(config.HasherConfig, **renamed, **same("method", "init", *loop))
+    hasher = build(config.HasherConfig, **renamed, **same("method", "init", *loop))
     which = ("data", "scale", "size", "seed", "fold", "protocol", "root", "val", "unreadable")
     data = build(config.Data, **same(*which))
     if classifier.crop > data.size:
         raise ParameterError(f"crop={classifier.crop} is more than the images' {data.size} pixels; set size higher")
     try:
+        hasher.is_frozen(classifier)
+        models.check_weights(classifier.net, classifier.weights)
         config.check_possible(data, centers)
-    except config.ConfigError as error:
+    except ValueError as error:
         raise ParameterError(str(error)) from error

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from shc import launch
-from shc.datasets.streams import FileImages
+from shc.datasets.streams import LazyImages
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
@@ -132,14 +132,15 @@ def augment(
 
 @torch.no_grad()
 def predict(
-    model: nn.Module, images: Tensor | FileImages, *, device: str = "cpu", batch: int = 500, threads: int = 2
+    model: nn.Module, images: Tensor | LazyImages, *, device: str = "cpu", batch: int = 500, threads: int = 2
 ) -> Tensor:
     """Run the model in evaluation mode over uint8 images [N, 3, S, S] → float32 outputs [N, …] on the CPU.
 
-    Features [N, D], a float tensor, are passed on as they are; images in files are decoded ahead, batch by batch.
+    Features [N, D], a float tensor, are passed on as they are; lazy images are made batch by batch.
     """
     was_training, device = model.training, resolve_device(device)
     model.to(device).eval()
+    images = images.to(device) if isinstance(images, LazyImages) else images
     with cpu_threads(threads):
         rows = torch.arange(len(images)).split(batch)
         found: Tensor | None = None  # one tensor: many small ones between large batches would leave holes in memory
@@ -154,9 +155,9 @@ def predict(
     return found
 
 
-def batches(images: Tensor | FileImages, rows: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Images [n, …] of each of the row numbers (int64 [n], on the CPU), where they are; from files, decoded ahead."""
-    if isinstance(images, FileImages):
+def batches(images: Tensor | LazyImages, rows: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Images [n, …] of each of the row numbers (int64 [n], on the CPU), where they are; lazy ones are made in turn."""
+    if isinstance(images, LazyImages):
         return images.batches(rows)
     return (images[part.to(images.device)] for part in rows)
 
@@ -164,7 +165,7 @@ def batches(images: Tensor | FileImages, rows: Sequence[Tensor]) -> Iterator[Ten
 def fit(
     model: nn.Module,
     loss: Loss,
-    images: Tensor | FileImages,
+    images: Tensor | LazyImages,
     labels: Tensor,
     schedule: Schedule,
     *,
@@ -177,7 +178,7 @@ def fit(
 ) -> Iterator[Record]:
     """Train `model` in place and yield a record every few steps and at the end of every epoch.
 
-    `images` uint8 [N, 3, S, S] in a tensor or in files; `labels` int64 [N]; `loss(outputs, labels)` returns the scalar
+    `images` uint8 [N, 3, S, S] in a tensor, or lazy; `labels` int64 [N]; `loss(outputs, labels)` returns the scalar
     to minimise and its named terms; `evaluate(model)` returns the validation value (higher is better) by which the
     epoch is chosen: when the generator is exhausted the model holds the best epoch's weights. `checkpoint` (see
     `shc.runs.Checkpoint`) keeps the state of every finished epoch; with one, the records made before are yielded again

@@ -76,7 +76,9 @@ def root(tmp_path, monkeypatch):
 
 
 def load(root, **options):
-    return datasets.load("coco", **({"root": str(root), "size": 16, "val": 0} | options))
+    images = datasets.load("coco", **({"root": str(root), "size": 16, "val": 0} | options))
+    datasets.check_files("coco", str(root))  # refuses nothing that can be loaded
+    return images
 
 
 def edit(root, change, part="train"):

@@ -6,6 +6,7 @@ import torch
 from shc import config
 from shc.config import CentersConfig, ClassifierConfig, ConfigError, Data, HasherConfig, SimilarityConfig, Training
 
+PRETRAINED = dict(net="resnet18", weights="imagenet")
 STEPS = (Data, Training, ClassifierConfig, SimilarityConfig, CentersConfig, HasherConfig)
 
 
@@ -41,6 +42,8 @@ def test_defaults_are_valid_and_frozen(step):
         (SimilarityConfig, {"temperature": 0.0}, "temperature=0.0 must be above 0"),
         (ClassifierConfig, {"net": "resnet"}, "net='resnet' is unknown; choose one of cnn, resnet18"),
         (ClassifierConfig, {"weights": "imagenet"}, "weights='imagenet' is unknown; choose one of none"),
+        (ClassifierConfig, {"features": "frozen"}, "untrained cnn; set weights='imagenet' with a net that has them (r"),
+        (ClassifierConfig, {"features": "frozen", "net": "resnet18"}, "on an untrained resnet18"),
         (ClassifierConfig, {"features": "fixed"}, "features='fixed' is unknown; choose one of tune, frozen"),
         (ClassifierConfig, {"optimizer": "sgd"}, "optimizer='sgd' is unknown; choose adamw or rmsprop"),
         (ClassifierConfig, {"crop": -1}, "crop=-1 must be a number of pixels"),
@@ -94,7 +97,7 @@ def test_fields_that_came_later_change_no_identity_at_their_defaults():
         "epochs", "batch", "lr", "weight_decay", "seed", "dtype", "method", "init", "backbone_lr", "eval_every",
     }  # fmt: skip
     assert set(Data().identity()) == {"data", "scale", "size", "seed", "fold", "protocol"}
-    later = dict(features="frozen", crop=16, optimizer="rmsprop", warmup=0.0)
+    later = dict(PRETRAINED, features="frozen", crop=16, optimizer="rmsprop", warmup=0.0)
     assert later.items() <= ClassifierConfig(**later).identity().items()
 
 
@@ -107,10 +110,18 @@ def test_a_pretrained_backbone_learns_more_slowly_by_default():
 
 
 def test_a_frozen_classifier_gives_frozen_hashers_unless_told_otherwise():
-    tuned, frozen = ClassifierConfig(), ClassifierConfig(features="frozen")
+    tuned, frozen = ClassifierConfig(), ClassifierConfig(**PRETRAINED, features="frozen")
     assert HasherConfig().is_frozen(frozen) and not HasherConfig().is_frozen(tuned)
     assert HasherConfig(features="frozen").is_frozen(tuned) and HasherConfig(frozen=True).is_frozen(tuned)
     assert not HasherConfig(features="tune").is_frozen(frozen)
+
+
+def test_a_head_is_not_trained_on_an_untrained_backbone_by_mistake():
+    asked = HasherConfig(init="scratch", features="frozen")
+    with pytest.raises(ConfigError, match=r"init='scratch' would train .* untrained backbone; set init='classifier'"):
+        asked.is_frozen(ClassifierConfig())
+    assert asked.is_frozen(ClassifierConfig(**PRETRAINED))
+    assert HasherConfig(init="scratch", frozen=True).is_frozen(ClassifierConfig())  # said so, as comparisons do
 
 
 @pytest.mark.parametrize(("given", "taken"), [("rule", "rule"), ("max", "max"), ("12", 12), ("0", 0)])

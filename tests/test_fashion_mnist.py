@@ -9,7 +9,7 @@ import torch
 from whole import chance, run_through
 
 from shc import datasets
-from shc.datasets import cache, fashion_mnist, reading
+from shc.datasets import cache, fashion_mnist, reading, streams
 from shc.datasets.sources import MissingData
 
 STEP = np.arange(28, dtype=np.uint8)
@@ -249,6 +249,18 @@ def test_files_of_a_system_package_are_found_unless_there_is_a_root(root, tmp_pa
     write(tmp_path / "data" / "fashion_mnist", files)
     with pytest.raises(ValueError, match="label 10"):  # the user's own files come first
         load("")
+
+
+def test_what_would_take_too_much_memory_is_the_same_data_set(root, monkeypatch):
+    whole = load(root, size=32)
+    monkeypatch.setattr(streams, "LIMIT", whole.images.numel() - 1)
+    lazy = load(root, size=32)
+    assert isinstance(whole.images, torch.Tensor) and isinstance(lazy.images, streams.LazyImages)
+    assert lazy.fingerprint == whole.fingerprint
+    for split in whole.splits:
+        assert torch.equal(lazy.split(split)[0][[3, 0]], whole.split(split)[0][[3, 0]])
+    rows = list(range(0, len(whole.images), 7))
+    assert torch.equal(lazy.images[rows], whole.images[rows])
 
 
 def test_the_whole_sequence(root, tmp_path):

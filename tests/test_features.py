@@ -1,4 +1,7 @@
-"""Features computed once: a small random backbone stands for a pretrained one, which would take minutes here."""
+"""Features computed once: a small network with random weights stands for a pretrained one, which would take minutes.
+
+Nobody may ask for this combination (`ClassifierConfig`), so the tests put it where the pretrained one is built.
+"""
 
 import dataclasses
 
@@ -6,22 +9,29 @@ import numpy as np
 import pytest
 import torch
 
-from shc import features, stages
+from shc import features, stages, tasks
 from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig
-from shc.models import SmallCNN
+from shc.models import SmallCNN, backbone
 from shc.runs import Run
 from shc.train_job import train_here
 
 DATA = Data(scale=0.02, size=16)
-CLASSIFIER = ClassifierConfig(epochs=3, batch=50, device="cpu", features="frozen", seed=3)
+PRETRAINED = dict(net="efficientnet_lite0", weights="imagenet", features="frozen")
+CLASSIFIER = ClassifierConfig(epochs=3, batch=50, device="cpu", seed=3, **PRETRAINED)
 HASHER = HasherConfig(epochs=2, batch=50, device="cpu", eval_every=1)
 IMAGES = 1700  # of all splits
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """A cache folder of this module's own, filled with the images."""
+    """A cache folder of this module's own, filled with the images; the small network is what tasks are given."""
+
+    def small(name, *, weights, size, crop, fetch):
+        assert (name, weights) == (PRETRAINED["net"], PRETRAINED["weights"])
+        return backbone("cnn", size=size, crop=crop)
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks, "backbone", small)
         patch.setenv("SHC_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield stages.start(Run(tmp_path_factory.mktemp("first")), DATA)
 

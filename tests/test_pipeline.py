@@ -478,6 +478,15 @@ def test_a_folder_of_data_is_told_as_seen_from_here(executed, project):
     assert cli.main(["run", "--preset", "papers"]) == 2
 
 
+def test_missing_files_of_a_data_set_are_told_before_a_kernel_starts(executed, project, capsys):
+    lines = fake.PARAMETERS + '\ndata: str = "emoji"\nroot: str = ""'
+    fake.write(project / "notebooks" / "01_classifier.ipynb", fake.notebook(fake.parameters(lines)))
+    (project / "empty").mkdir()
+    assert cli.main(["run", "--data", "cifar100", "--root", "empty"]) == 2
+    assert "missing cifar-100-binary.tar.gz (or cifar-100-binary) from https" in capsys.readouterr().err
+    assert not executed
+
+
 def test_embeddings_are_told_as_seen_from_here_and_by_their_content(executed, project):
     lines = fake.PARAMETERS + '\nsimilarity: str = "classifier"\nembeddings: str = ""'
     fake.write(project / "notebooks" / "02_class_similarity.ipynb", fake.notebook(fake.parameters(lines)))

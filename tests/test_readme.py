@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from frames import comparison_frame
 
-from shc import cli, parameters, pipeline, readme
+from shc import cli, datasets, parameters, pipeline, readme
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,9 +25,9 @@ def test_the_python_code_runs(capsys):
 
 
 @pytest.mark.parametrize("line", sorted({line for line in LINES if line.startswith("shc ")}))
-def test_every_command_parses(line, monkeypatch, tmp_path):
+def test_every_command_parses(line, monkeypatch):
+    monkeypatch.setattr(datasets, "check_files", lambda name, root: None)  # FOLDER is the reader's
     seen = []
-    line = line.replace("FOLDER", str(tmp_path))  # what is not there is refused
     monkeypatch.setattr(cli, "COMMANDS", dict.fromkeys(cli.COMMANDS, lambda options: seen.append(options) or 0))
     assert cli.main(shlex.split(line)[1:]) == 0
     (options,) = seen

@@ -194,6 +194,21 @@ def test_every_address_is_its_publishers_and_has_a_checksum_of_the_right_form():
             assert source.url.endswith(source.name)
 
 
+WITH_FILES = [name for name, entry in datasets.entries().items() if entry.about.files]
+
+
+@pytest.mark.parametrize("name", WITH_FILES)
+def test_missing_files_are_told_without_loading_in_the_same_words(name, tmp_path):
+    told = []
+    for ask in (datasets.check_files, datasets.load):
+        with pytest.raises(MissingData, match=f"^{name} is not in .*: missing .* or give another root$") as error:
+            ask(name, root=str(tmp_path))
+        told.append(str(error.value))
+    assert told[0] == told[1]
+    with pytest.raises(MissingData, match=rf"^{name}: .*nowhere is no folder; give --root FOLDER"):
+        datasets.check_files(name, root=str(tmp_path / "nowhere"))
+
+
 # ------------------------------------------------------------------------------------------------ have they changed?
 
 
@@ -380,3 +395,8 @@ def test_sets_of_the_package_have_nothing_to_fetch(capsys):
     assert capsys.readouterr().out == "nothing to fetch: shapes is in the package\n"
     assert cli.main(["datasets", "emoji"]) == 0
     assert "files      in the package" in capsys.readouterr().out
+
+
+def test_a_folder_of_ones_own_needs_no_root_to_be_described(capsys):
+    assert cli.main(["datasets", "image_folder"]) == 0
+    assert "yours, in the folder that root names" in capsys.readouterr().out

@@ -95,7 +95,9 @@ def small_b(monkeypatch):
 
 
 def load(root, **options):
-    return datasets.load("stanford_cars", **({"root": str(root), "size": 16, "val": 0} | options))
+    images = datasets.load("stanford_cars", **({"root": str(root), "size": 16, "val": 0} | options))
+    datasets.check_files("stanford_cars", str(root))  # refuses nothing that can be loaded
+    return images
 
 
 def test_examples():

@@ -1,4 +1,4 @@
-"""Images in files: as good as one tensor of them, in what an index gives, what networks learn, and what is kept."""
+"""Images in files, or held small: as good as one tensor of them, in what an index gives and what networks learn."""
 
 import gc
 import resource
@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from shc.datasets import ImageSet, streams
-from shc.datasets.streams import FileImages, ahead, images_of_files, packed
+from shc.datasets import ImageSet, reading, streams
+from shc.datasets.streams import FileImages, LazyImages, ahead, images_of_files, packed
 from shc.methods import Task
 from shc.runs import RunError
 from shc.training import Schedule, fit, predict
@@ -32,14 +32,28 @@ def files(tmp_path_factory):
     return made
 
 
-@pytest.fixture
-def pair(files, monkeypatch):
-    """The same images twice: as a tensor, and in their files."""
-    tensor = images_of_files(files, SIZE, "pair")
+@pytest.fixture(params=["files", "colors", "grey"])
+def pair(request, files, monkeypatch):
+    """The same images twice: as a tensor, and in their files, or held at 12 pixels in three channels or one."""
+
+    def images():
+        if request.param == "files":
+            return images_of_files(files, SIZE, "pair")
+        held = images_of_files(files, 12, "held").numpy()
+        return reading.resized(held if request.param == "colors" else held[:, :1], SIZE, "pair")
+
+    tensor = images()
     monkeypatch.setattr(streams, "LIMIT", tensor.numel() - 1)
-    streamed = images_of_files(files, SIZE, "pair")
-    assert isinstance(tensor, torch.Tensor) and isinstance(streamed, FileImages)
-    return tensor, streamed
+    lazy = images()
+    assert isinstance(tensor, torch.Tensor) and isinstance(lazy, LazyImages)
+    return tensor, lazy
+
+
+@pytest.fixture
+def decoded(files, monkeypatch):
+    """The images in their files."""
+    monkeypatch.setattr(streams, "LIMIT", 0)
+    return images_of_files(files, SIZE, "pair")
 
 
 def test_what_fits_is_one_tensor_and_kept(files, monkeypatch):
@@ -84,7 +98,7 @@ def test_it_passes_for_a_tensor(pair):
     assert (len(streamed), streamed.shape, streamed.ndim, streamed.dtype) == (
         COUNT, tensor.shape, tensor.ndim, tensor.dtype,
     )  # fmt: skip
-    assert streamed.to("cpu") is streamed
+    assert torch.equal(streamed.to("cpu")[:5], tensor[:5])
     assert "150, 3, 16, 16" in repr(streamed)
     assert torch.equal(torch.stack(list(streamed.only([3, 1]))), tensor[[3, 1]])
     assert torch.equal(streamed.only(slice(10, 60)).only([4, 0])[:], tensor[[14, 10]])
@@ -107,13 +121,13 @@ def test_what_would_decode_too_much_or_differently_is_refused(pair, use, error, 
         use(pair[1])
 
 
-def test_a_split_of_them_is_not_decoded(pair, monkeypatch):
+def test_a_split_of_them_is_not_made(pair, monkeypatch):
     splits = {"train": torch.arange(40, 100), "query": torch.tensor([7, 3, 140])}
     about = dict(name="x", labels=torch.arange(COUNT), class_names=[], hierarchy=None, splits=splits, fingerprint="")
     whole, lying = (ImageSet(images=x, train_classes=torch.arange(4), **about) for x in pair)
-    monkeypatch.setattr(FileImages, "_decoded", None)
+    monkeypatch.setattr(type(pair[1]), "_pieces", None)
     views = {name: lying.split(name) for name in splits}
-    assert all(isinstance(x, FileImages) and len(x) == len(splits[name]) for name, (x, _) in views.items())
+    assert all(isinstance(x, LazyImages) and len(x) == len(splits[name]) for name, (x, _) in views.items())
     monkeypatch.undo()
     for name, (x, y) in views.items():
         assert torch.equal(x[:], whole.split(name)[0]) and torch.equal(y, whole.split(name)[1])
@@ -131,10 +145,10 @@ def test_batches_come_in_the_given_order(pair, monkeypatch, count):
         assert torch.equal(found, tensor[part])
 
 
-def test_workers_draw_no_random_numbers(pair):
+def test_workers_draw_no_random_numbers(decoded):
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    assert len(list(pair[1].batches(torch.arange(COUNT).split(20)))) == 8
+    assert len(list(decoded.batches(torch.arange(COUNT).split(20)))) == 8
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -198,7 +212,7 @@ def test_training_and_prediction_give_the_same_numbers(pair):
     assert all(torch.equal(weights[name], same_weights[name]) for name in weights)
 
 
-def test_each_process_of_a_group_decodes_its_part_of_the_batches(pair, monkeypatch):
+def test_each_process_of_a_group_makes_its_part_of_the_batches(pair, monkeypatch):
     from shc import training
 
     class Second(training.launch.Ranks):
@@ -217,22 +231,22 @@ def test_each_process_of_a_group_decodes_its_part_of_the_batches(pair, monkeypat
             pass
 
     monkeypatch.setattr(training.launch, "ranks", lambda: Second(1, 2))
-    asked, batches = [], FileImages.batches
+    asked, batches = [], LazyImages.batches
 
     def noted(self, parts):
         asked.extend(map(len, parts))
         return batches(self, parts)
 
-    monkeypatch.setattr(FileImages, "batches", noted)
+    monkeypatch.setattr(LazyImages, "batches", noted)
     schedule = Schedule(epochs=1, batch=40, threads=1)
     first, second = (numbers(fit(network(), loss, x, torch.arange(COUNT) % 4, schedule)) for x in pair)
     assert first == second and asked == [20, 20, 20]
 
 
-def test_stopping_in_an_epoch_leaves_no_processes(pair):
+def test_stopping_in_an_epoch_leaves_no_processes(decoded):
     import multiprocessing
 
-    records = fit(network(), loss, pair[1], torch.arange(COUNT) % 4, Schedule(epochs=3, batch=20), record_every=1)
+    records = fit(network(), loss, decoded, torch.arange(COUNT) % 4, Schedule(epochs=3, batch=20), record_every=1)
     next(records)
     assert multiprocessing.active_children()
     records.close()
@@ -240,7 +254,7 @@ def test_stopping_in_an_epoch_leaves_no_processes(pair):
     assert not multiprocessing.active_children()
 
 
-def test_methods_that_look_at_images_take_them_from_files(pair):
+def test_methods_that_look_at_images_take_lazy_ones(pair):
     from shc.methods import udmsh
     from shc.models import Hasher, SmallCNN
 
@@ -275,6 +289,21 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
     held.clear()
     assert list(fit(net, loss, images, torch.arange(3000) % 4, Schedule(epochs=1, batch=128)))
     assert len(held) == 23 and held[-1] - held[3] < 16 * 2**20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_small_images_that_grow_are_held_small(monkeypatch, tmp_path, channels):
+    """60,000 images of 256 pixels would be 11.8 GB: none of it is kept, in memory or in the cache folder."""
+    monkeypatch.setenv("SHC_CACHE", str(tmp_path))
+    small = np.random.default_rng(0).integers(0, 256, (60_000, channels, 4, 4), dtype=np.uint8)
+    before = resident()
+    images = reading.resized(small, 256, "many")
+    assert images.nbytes == 60_000 * 3 * 256**2 and np.shares_memory(images.held.numpy(), small)
+    net = nn.Sequential(nn.AvgPool2d(64), nn.Flatten())
+    assert predict(net, images.only(slice(0, 600)), batch=100).shape == (600, 48)
+    assert images[[59_999, 7]].shape == (2, 3, 256, 256)
+    assert resident() - before < 300 * 2**20 and not list(tmp_path.iterdir())
 
 
 def resident():

@@ -1,12 +1,13 @@
 """The three stages and an evaluation on a data set of a few pictures: what every loader's images must get through."""
 
-from shc import stages
+from shc import datasets, stages
 from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig
 from shc.runs import Run
 
 
 def run_through(folder, name, root, **data):
     """mAP@ALL of the whole sequence in a new run folder, and its images."""
+    datasets.check_files(name, str(root))  # says nothing before a run that works
     run, short = Run(folder), dict(batch=4, device="cpu", threads=1)
     found = stages.run_all(
         run, Data(data=name, root=str(root), size=16, **data), ClassifierConfig(epochs=6, **short),

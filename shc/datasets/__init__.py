@@ -2,7 +2,7 @@
 
 A data set is one file in this folder: a function from `Options` to `ImageSet`, registered by `@dataset("name")` and
 found by that name. Images are one uint8 tensor, so that a whole set fits on the training device; where that would take
-too much memory they are decoded when they are asked for (`shc.datasets.streams`).
+too much memory they are made when they are asked for (`shc.datasets.streams`).
 """
 
 import difflib
@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shc.datasets.sources import MissingData, SourceFile, data_root
+from shc.datasets.sources import MissingData, SourceFile, located, require
 from shc.hierarchy import Hierarchy
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from shc.datasets.streams import FileImages
+    from shc.datasets.streams import LazyImages
 
 PROTOCOLS = ("closed", "unseen-classes")
 DATA_FOLDER = Path(__file__).parent / "data"
@@ -33,9 +33,9 @@ DATA_FOLDER = Path(__file__).parent / "data"
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """A data set in memory, or with images that lie in files.
+    """A data set in memory, or with images that are made when they are asked for.
 
-    `images` uint8 [N, 3, S, S], a tensor or `FileImages`, which is used as one; `labels` int64 [N], positions in
+    `images` uint8 [N, 3, S, S], a tensor or `LazyImages`, which are used as one; `labels` int64 [N], positions in
     `class_names`, or label sets bool [N, C]; every split int64 [n], positions in `images`. No image stands in two
     splits, except that the official protocol of some sets ranks the training images themselves: then `database`
     contains `train`, and `val`. `train_classes` int64: the classes that occur in `train`. `groups` holds facts per
@@ -47,7 +47,7 @@ class ImageSet:
     """
 
     name: str
-    images: "Tensor | FileImages"
+    images: "Tensor | LazyImages"
     labels: "Tensor"
     class_names: list[str]
     hierarchy: Hierarchy | None
@@ -62,23 +62,22 @@ class ImageSet:
     duplicates: list[tuple[str, ...]] = field(default_factory=list)
     state: str = ""
 
-    def split(self, name: str) -> tuple["Tensor | FileImages", "Tensor"]:
+    def split(self, name: str) -> tuple["Tensor | LazyImages", "Tensor"]:
         """Images [n, 3, S, S] and labels [n] of one split (views where the split is contiguous, so do not write).
 
-        Images that lie in files are not decoded: a view of them is returned. Raises ValueError if the data set has no
-        such split.
+        Lazy images are not made: a view of them is returned. Raises ValueError if the data set has no such split.
         """
-        from shc.datasets.streams import FileImages
+        import torch
+
+        from shc.datasets.streams import rows_of
 
         if name not in self.splits:
             raise ValueError(f"{self.name} has no split {name!r}; its splits are {', '.join(self.splits)}")
         rows = self.splits[name]
-        if isinstance(self.images, FileImages):
-            return self.images.only(rows), self.labels[rows]
-        if len(rows) and bool((rows.diff() == 1).all()):
+        if isinstance(self.images, torch.Tensor) and len(rows) and bool((rows.diff() == 1).all()):
             span = slice(int(rows[0]), int(rows[-1]) + 1)
             return self.images[span], self.labels[span]
-        return self.images[rows], self.labels[rows]
+        return rows_of(self.images, rows), self.labels[rows]
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ class About:
     terms: str = ""  # licence, or terms of use
     files: tuple[SourceFile, ...] = ()  # below `root`; none for a data set that the package carries
     elsewhere: str = ""  # a folder that serves as root if the user's own lacks the files
-    layouts: tuple[str, ...] = ()  # further files and folders below `root` that may be read, in other layouts
+    layouts: tuple[str, ...] = ()  # further files and folders below `root`, of other layouts that the loader reads
 
 
 Builder = Callable[[Options], ImageSet]
@@ -216,12 +215,22 @@ def load(
 
 
 def check(name: str, **options: Any) -> None:
-    """Raise the ValueError that `load` would raise for these arguments, without loading anything."""
-    asked = Options(name, **options)
-    about, folder = _entry(name).about, data_root(name, asked.root)
-    if (asked.root or about.images == "yours") and not folder.is_dir():
-        given = "" if asked.root else "no root was given, and "
+    """Raise the ValueError that `load` would raise for these arguments, whatever files there are."""
+    Options(name, **options)
+
+
+def check_files(name: str, root: str = "") -> None:
+    """Raise MissingData unless the folder and the official files that `load` reads are there; none is opened.
+
+    A set in a layout of its own (`About.layouts`) is left to its loader.
+    """
+    about = _entry(name).about
+    folder = located(name, about.files, root, about.elsewhere)
+    if (root or about.images == "yours") and not folder.is_dir():
+        given = "" if root else "no root was given, and "
         raise MissingData(f"{name}: {given}{folder} is no folder; give --root FOLDER, the folder with the files")
+    if not any((folder / other).exists() for other in about.layouts):
+        require(name, about.files, folder)
 
 
 def class_name_embeddings(name: str) -> np.ndarray:

@@ -24,6 +24,7 @@ OFFICIAL = {"pictures with labels": 122218, "pictures without": 1069, "categorie
 COUNTS = {"query": 5000, "train": 10000}
 YEARS = ("2017", "2014")
 PARTS = ("train", "val")
+OLDER = tuple(f"annotations/instances_{part}2014.json" for part in PARTS)
 _SITE = "http://images.cocodataset.org"
 FILES = (
     SourceFile("annotations_trainval2017.zip", f"{_SITE}/annotations/annotations_trainval2017.zip",
@@ -55,7 +56,7 @@ class Instances:
         labels="label sets",
         terms="annotations CC BY 4.0; pictures under the terms of use of Flickr",
         files=FILES,
-        layouts=("train2014", "val2014"),
+        layouts=(*OLDER, "train2014", "val2014"),
     ),
 )
 def coco(options: Options) -> ImageSet:

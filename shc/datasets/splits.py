@@ -18,7 +18,7 @@ from shc.hierarchy import Hierarchy
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from shc.datasets.streams import FileImages
+    from shc.datasets.streams import LazyImages
 
 NOT_CONTENT = ("root", "unreadable")  # options that do not decide which images there are: `source` tells that
 LEAST = 2  # images of a class that a smaller split keeps
@@ -124,7 +124,7 @@ def shrunk(splits: Mapping[str, np.ndarray], labels: np.ndarray, scale: float, s
 def assembled(
     options: Options,
     *,
-    images: "Tensor | FileImages",
+    images: "Tensor | LazyImages",
     labels: np.ndarray,
     splits: Mapping[str, np.ndarray],
     class_names: list[str],

@@ -78,7 +78,7 @@ class Cars:
         images="8,144 + 8,041, photographs",
         terms="research only (the pictures belong to their owners)",
         files=FILES,
-        layouts=("cars_annos.mat", "car_ims", "train", "test"),
+        layouts=("devkit/cars_train_annos.mat", "cars_annos.mat", "car_ims", "train", "test"),
     ),
 )
 def stanford_cars(options: Options) -> ImageSet:

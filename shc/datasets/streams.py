@@ -1,17 +1,19 @@
-"""Images that lie in files: decoded into one tensor where that fits, else when they are asked for.
+"""Images that would take too much memory as one tensor: made when they are asked for.
 
-`FileImages` stands where the package expects a uint8 tensor [N, 3, S, S]: it has its length and shape, and an index
-gives decoded images. What reads all of them in an order known before, as training does, gets them decoded ahead by
-worker processes. Memory holds names and a few pieces of images, however many there are.
+`LazyImages` stand where the package expects a uint8 tensor [N, 3, S, S]: they have its length and shape, and an index
+gives images. `FileImages` decodes picture files; what reads all of them in an order known before, as training does,
+gets them decoded ahead by worker processes. Memory holds names and a few pieces of images, however many there are.
 """
 
+import copy
 import hashlib
 import multiprocessing
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LIMIT = 2 * 2**30  # bytes of a tensor that holds everything: 10,900 images of 256 pixels, 170,000 of 64
-PIECE = 32  # images that a worker decodes at a time
+PIECE = 32  # images that are made at a time
 AHEAD = 2  # pieces that wait at each worker
 MOST_WORKERS = 16
 
@@ -43,25 +45,28 @@ def images_of_files(files: Sequence[str | Path], size: int, source: str) -> "Ten
     return cached_images(key, images.shape, lambda: images[:])
 
 
-class FileImages:
-    """Picture files as if they were a uint8 tensor [N, 3, S, S] on the CPU; an index decodes.
+class LazyImages(ABC):
+    """Images as if they were a uint8 tensor [N, 3, S, S]; an index makes them.
 
     Rows are chosen by a number, a slice, numbers in an array or tensor of any shape, or a mask: `x[3]` is [3, S, S],
-    `x[[[1, 2], [3, 4]]]` is [2, 2, 3, S, S]. `only` chooses without decoding, `batches` decodes ahead.
+    `x[[[1, 2], [3, 4]]]` is [2, 2, 3, S, S]. `only` chooses without making any, `batches` serves many choices in turn.
     """
 
     ndim = 4
 
-    def __init__(self, names: tuple[np.ndarray, np.ndarray], size: int, rows: np.ndarray | None = None) -> None:
-        """`names` as `packed` makes them; `rows` int64 [N] chooses from them, all by default."""
-        self.names, self.size = names, size
-        self.rows = np.arange(len(names[1]) - 1) if rows is None else rows
+    def __init__(self, count: int, size: int) -> None:
+        """`count` images of `size` pixels; `rows` int64 [N] are those of them that were chosen."""
+        self.size, self.rows = size, np.arange(count)
+
+    @abstractmethod
+    def _pieces(self, chosen: "Sequence[np.ndarray]") -> "Iterator[Tensor]":
+        """uint8 [n, 3, S, S] of the rows in each array, at most PIECE at a time."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __repr__(self) -> str:
-        return f"FileImages({list(self.shape)}, uint8, decoded when asked for)"
+        return f"{type(self).__name__}({list(self.shape)}, uint8, made when asked for)"
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -80,46 +85,48 @@ class FileImages:
 
         return torch.uint8
 
-    def to(self, *_: Any, **__: Any) -> "FileImages":
+    def to(self, *_: Any, **__: Any) -> Self:
         """Itself: batches are moved to a device one by one."""
         return self
 
-    def only(self, index: Any) -> "FileImages":
-        """The chosen images, still in their files; `index` chooses along one axis.
+    def only(self, index: Any) -> Self:
+        """The chosen images, none of them made; `index` chooses along one axis.
 
         >>> len(FileImages(packed(["a.png", "b.png", "c.png"]), 32).only([0, 2]))
         2
         """
-        return FileImages(self.names, self.size, self.rows[_numbers(index)])
+        chosen = copy.copy(self)
+        chosen.rows = self.rows[_numbers(index)]
+        return chosen
 
     def __getitem__(self, index: Any) -> "Tensor":
-        """uint8 [..., 3, S, S], decoded now; ValueError if that is more than LIMIT."""
+        """uint8 [..., 3, S, S], made now; ValueError if that is more than LIMIT."""
         import torch
 
         rows = np.asarray(self.rows[_numbers(index)])
-        unique, places = np.unique(rows, return_inverse=True)  # each is decoded once
-        images = FileImages(self.names, self.size, unique)
-        if images.nbytes > LIMIT:
+        unique, places = np.unique(rows, return_inverse=True)  # each is made once
+        shape = (len(unique), *self.shape[1:])
+        if (nbytes := int(np.prod(shape, dtype=np.int64))) > LIMIT:
             raise ValueError(
-                f"{len(images):,} images of {self.size} pixels would take {images.nbytes / 2**30:.1f} GB at once; "
-                "index fewer of them, or choose with .only(rows), which decodes nothing"
+                f"{len(unique):,} images of {self.size} pixels would take {nbytes / 2**30:.1f} GB at once; index fewer "
+                "of them, or choose with .only(rows), which makes none"
             )
-        found = torch.empty(images.shape, dtype=torch.uint8)
-        for start, pixels in zip(range(0, len(unique), PIECE), images._pieces([unique]), strict=True):
-            found[start : start + PIECE] = torch.from_numpy(pixels)
+        found = torch.empty(shape, dtype=torch.uint8)
+        for start, pixels in zip(range(0, len(unique), PIECE), self._pieces([unique]), strict=True):
+            found[start : start + PIECE] = pixels
         if len(unique) == rows.size and (rows.ravel() == unique).all():
-            return found.reshape(*rows.shape, *images.shape[1:])
+            return found.reshape(*rows.shape, *shape[1:])
         return found[torch.from_numpy(places.reshape(rows.shape))]
 
     def batches(self, parts: "Sequence[Tensor] | Sequence[np.ndarray]") -> "Iterator[Tensor]":
-        """uint8 [n, 3, S, S] for each part (int64 [n], numbers of rows), in this order, decoded ahead by processes."""
+        """uint8 [n, 3, S, S] for each part (int64 [n], numbers of rows), in this order."""
         import torch
 
         chosen = [self.rows[_numbers(part)] for part in parts]
         pieces = self._pieces(chosen)
         for rows in chosen:
             found = [next(pieces) for _ in range(0, len(rows), PIECE)]
-            yield torch.from_numpy(np.concatenate(found) if found else np.empty((0, *self.shape[1:]), np.uint8))
+            yield torch.cat(found) if found else torch.empty((0, *self.shape[1:]), dtype=torch.uint8)
 
     def __iter__(self) -> "Iterator[Tensor]":
         return (image for batch in self.batches(_split(np.arange(len(self)), PIECE)) for image in batch)
@@ -127,9 +134,19 @@ class FileImages:
     def __array__(self, *_: Any, **__: Any) -> np.ndarray:
         raise TypeError(f"{self!r} is no array; index the images that are needed, e.g. x[:10]")
 
-    def _pieces(self, chosen: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-        """The chosen rows decoded, at most PIECE at a time."""
-        return ahead(self._decoded, [piece for rows in chosen for piece in _split(rows, PIECE)])
+
+class FileImages(LazyImages):
+    """Picture files, decoded when they are asked for; `batches` decodes ahead, in worker processes."""
+
+    def __init__(self, names: tuple[np.ndarray, np.ndarray], size: int) -> None:
+        """`names` as `packed` makes them."""
+        super().__init__(len(names[1]) - 1, size)
+        self.names = names
+
+    def _pieces(self, chosen: "Sequence[np.ndarray]") -> "Iterator[Tensor]":
+        import torch
+
+        return map(torch.from_numpy, ahead(self._decoded, pieces_of(chosen)))
 
     def _decoded(self, rows: np.ndarray) -> np.ndarray:
         """uint8 [n, 3, S, S] of some rows of `names`."""
@@ -141,6 +158,16 @@ class FileImages:
             except BrokenImage as error:
                 raise RunError(f"{file} cannot be read ({error}); put it back, or load the data set again") from error
         return found
+
+
+def rows_of(images: "Tensor | LazyImages", rows: "Tensor") -> "Tensor | LazyImages":
+    """Some images of a tensor, or of lazy ones, which stay lazy; `rows` int64 [n]."""
+    return images.only(rows) if isinstance(images, LazyImages) else images[rows]
+
+
+def pieces_of(chosen: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The arrays cut so that none is longer than PIECE; empty ones are left out."""
+    return [piece for rows in chosen for piece in _split(rows, PIECE)]
 
 
 def packed(files: Sequence[str | Path]) -> tuple[np.ndarray, np.ndarray]:
@@ -225,7 +252,9 @@ def _numbers(index: Any) -> Any:
     if isinstance(index, slice):
         return index
     if isinstance(index, tuple) or index is None or index is Ellipsis:
-        raise IndexError(f"images in files are indexed along their first axis only, not by {index!r}")
+        raise IndexError(
+            f"images that are made when asked for are indexed along their first axis only, not by {index!r}"
+        )
     array = np.asarray(index)
     return array if array.size else array.astype(np.int64)
 

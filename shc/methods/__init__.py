@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from shc.datasets.streams import FileImages
+    from shc.datasets.streams import LazyImages
 
 NEEDS = ("class", "label path", "label distances", "none")
 
@@ -48,7 +48,7 @@ class Task:
     centers: "Tensor | None" = None
     paths: tuple[tuple[str, ...], ...] | None = None
     distances: "np.ndarray | None" = None
-    images: "Tensor | FileImages | None" = None
+    images: "Tensor | LazyImages | None" = None
     features: "Callable[[], Tensor] | None" = None
     classifier: "tuple[Tensor, Tensor] | None" = None
 
