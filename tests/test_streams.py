@@ -65,6 +65,25 @@ def test_what_fits_is_one_tensor_and_kept(files, monkeypatch):
         images_of_files(files, SIZE, "another source")
 
 
+def test_what_was_shown_is_not_decoded_again(decoded, monkeypatch):
+    monkeypatch.setattr(streams, "LIMIT", 2**20)
+    first = decoded[[4, 9]]
+    assert sorted(decoded.kept) == [4, 9]
+    with monkeypatch.context() as patch:
+        patch.setattr(streams, "read_image", None)
+        assert torch.equal(decoded.only([9, 4])[[1, 0, 1]], first[[0, 1, 0]])  # by another choice of the same images
+        with pytest.raises(TypeError):
+            decoded[[4, 5]]
+    monkeypatch.setattr(streams, "KEPT", 3 * first[0].numel())
+    for row in (20, 21, 22, 23):
+        assert torch.equal(decoded[row], decoded.only([row])[0])
+    assert len(decoded.kept) <= 4 and 4 not in decoded.kept  # the oldest go
+    monkeypatch.setattr(streams, "SHOWN", 5)
+    before = dict(decoded.kept)
+    decoded[:6]
+    assert decoded.kept.keys() == before.keys()  # so many are not for the eye
+
+
 INDICES = [
     0,
     -1,

@@ -12,6 +12,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 LIMIT = 2 * 2**30  # bytes of a tensor that holds everything: 10,900 images of 256 pixels, 170,000 of 64
 PIECE = 32  # images that are made at a time
+SHOWN = 256  # images in a request that are few enough to be for the eye
+KEPT = 64 * 2**20  # bytes of images that such requests leave behind
 AHEAD = 2  # pieces that wait at each worker
 MOST_WORKERS = 16
 
@@ -61,6 +64,10 @@ class LazyImages(ABC):
     @abstractmethod
     def _pieces(self, chosen: "Sequence[np.ndarray]") -> "Iterator[Tensor]":
         """uint8 [n, 3, S, S] of the rows in each array, at most PIECE at a time."""
+
+    def _asked(self, rows: np.ndarray) -> "Iterator[Tensor]":
+        """The same for the rows of an index."""
+        return self._pieces([rows])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -112,7 +119,7 @@ class LazyImages(ABC):
                 "of them, or choose with .only(rows), which makes none"
             )
         found = torch.empty(shape, dtype=torch.uint8)
-        for start, pixels in zip(range(0, len(unique), PIECE), self._pieces([unique]), strict=True):
+        for start, pixels in zip(range(0, len(unique), PIECE), self._asked(unique), strict=True):
             found[start : start + PIECE] = pixels
         if len(unique) == rows.size and (rows.ravel() == unique).all():
             return found.reshape(*rows.shape, *shape[1:])
@@ -136,28 +143,46 @@ class LazyImages(ABC):
 
 
 class FileImages(LazyImages):
-    """Picture files, decoded when they are asked for; `batches` decodes ahead, in worker processes."""
+    """Picture files, decoded when they are asked for; `batches` decodes ahead, in worker processes.
+
+    What a figure or a click asks for is likely to be asked for again: requests of up to SHOWN images are kept decoded,
+    some KEPT bytes of them, shared by all choices made with `only`.
+    """
 
     def __init__(self, names: tuple[np.ndarray, np.ndarray], size: int) -> None:
         """`names` as `packed` makes them."""
         super().__init__(len(names[1]) - 1, size)
         self.names = names
+        self.kept: dict[int, Tensor] = {}
 
     def _pieces(self, chosen: "Sequence[np.ndarray]") -> "Iterator[Tensor]":
         import torch
 
-        return map(torch.from_numpy, ahead(self._decoded, pieces_of(chosen)))
+        return map(torch.from_numpy, ahead(partial(decoded, self.names, self.size), pieces_of(chosen)))
 
-    def _decoded(self, rows: np.ndarray) -> np.ndarray:
-        """uint8 [n, 3, S, S] of some rows of `names`."""
-        found = np.empty((len(rows), *self.shape[1:]), dtype=np.uint8)
-        for i, row in enumerate(rows):
-            file = file_name(self.names, row)
-            try:
-                found[i] = read_image(file, self.size)
-            except BrokenImage as error:
-                raise RunError(f"{file} cannot be read ({error}); put it back, or load the data set again") from error
-        return found
+    def _asked(self, rows: np.ndarray) -> "Iterator[Tensor]":
+        import torch
+
+        if len(rows) > SHOWN:
+            return self._pieces([rows])
+        for old in list(self.kept)[: max(0, len(self.kept) - KEPT // (3 * self.size**2))]:
+            del self.kept[old]
+        missing = np.array([row for row in rows.tolist() if row not in self.kept], dtype=np.int64)
+        for part, images in zip(pieces_of([missing]), self._pieces([missing]), strict=True):
+            self.kept |= zip(part.tolist(), images, strict=True)
+        return (torch.stack([self.kept[row] for row in part.tolist()]) for part in pieces_of([rows]))
+
+
+def decoded(names: tuple[np.ndarray, np.ndarray], size: int, rows: np.ndarray) -> np.ndarray:
+    """uint8 [n, 3, size, size] of some of the packed names; RunError for a file that cannot be read."""
+    found = np.empty((len(rows), 3, size, size), dtype=np.uint8)
+    for i, row in enumerate(rows):
+        file = file_name(names, row)
+        try:
+            found[i] = read_image(file, size)
+        except BrokenImage as error:
+            raise RunError(f"{file} cannot be read ({error}); put it back, or load the data set again") from error
+    return found
 
 
 def rows_of(images: "Tensor | LazyImages", rows: "Tensor") -> "Tensor | LazyImages":
