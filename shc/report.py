@@ -139,9 +139,9 @@ def how_it_was_made(parameters: Mapping[str, Mapping[str, Any]], made_with: Mapp
     """Parameters of every step, machine and versions, and whose drawings are shown."""
     rows = []
     for step, values in parameters.items():
-        value = " · ".join(f"{k} {v}" for k, v in values.items() if v != "")
+        value = "\u00a0· ".join(f"{k} {v}" for k, v in values.items() if v != "")
         rows.append(f'<tr><td>{escape(step)}</td><td class="soft">{escape(value)}</td></tr>')
-    made = " · ".join(f"{key} {value}" for key, value in made_with.items())
+    made = "\u00a0· ".join(f"{key} {value}" for key, value in made_with.items())
     credit = [f'<p class="soft">{escape(CREDIT)}</p>'] if parameters.get("data", {}).get("data") == "emoji" else []
     return [
         f'<h2 id="made">How it was made</h2><table><tbody>{"".join(rows)}</tbody></table>',
