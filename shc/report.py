@@ -1,30 +1,21 @@
-"""A run as web pages that open offline: every notebook rendered, and one index with the pictures and the numbers."""
+"""A run as web pages that open offline: every notebook rendered, and a front page with its numbers and pictures.
+
+The front page follows the notebooks: what was found, the numbers, retrieved images, the notebooks with their key
+numbers, every picture under the notebook that drew it, and how it was made. `shc.report_page` knows how pages are made.
+"""
 
 import base64
-import html
-import json
-import re
+import math
+from collections.abc import Iterator, Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from shc.pipeline import SEQUENCE, headline, read_notebook
+from shc.report_page import CREDIT, page, parsed, render, saves, tidied, title_of
 from shc.runs import Run, RunError, atomic_write
 
-CREDIT = (
-    "Drawings: Noto Emoji and FxEmojis (Apache-2.0), Twemoji and EmojiOne (CC-BY-4.0), OpenMoji and EmojiOne 1 "
-    "(CC-BY-SA-4.0), Fluent Emoji (MIT); rasterised, then rendered with random backgrounds."
-)
-STYLE = """
-:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { margin-bottom: .2rem } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) }
-table { border-collapse: collapse } td, th { padding: .3rem .9rem .3rem 0; text-align: left; vertical-align: top }
-td.number { text-align: right; font-variant-numeric: tabular-nums }
-.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(27rem, 1fr)); gap: 1.5rem }
-figure { margin: 0 } figure img { max-width: 100%; background: #fff; border: 1px solid var(--line); border-radius: 4px }
-figure.wide { grid-column: 1 / -1 } figcaption, .small { font-size: .85rem; opacity: .8 }
-@media (max-width: 30rem) { .gallery { grid-template-columns: 1fr } }
-"""
+HERO = "05_retrieval"  # the picture that opens the front page
 
 
 def write_report(run: Run) -> Path:
@@ -36,96 +27,123 @@ def write_report(run: Run) -> Path:
     executed = [name for name in SEQUENCE if (folder / f"{name}.ipynb").exists()]
     if not executed:
         raise RunError(f"{run.path} has no executed notebooks; make them with `shc run --name {run.path.name}`")
+    notebooks = {name: read_notebook(folder / f"{name}.ipynb") for name in executed}
+    titles = {name: title_of(notebook, name) for name, notebook in notebooks.items()}
     for name in executed:
-        page = render(folder / f"{name}.ipynb")
-        atomic_write(folder / f"{name}.html", lambda f, text=page: f.write_text(text, encoding="utf-8"))  # type: ignore[misc]
-    page = index(run, executed)
-    atomic_write(run.path / "index.html", lambda f: f.write_text(page, encoding="utf-8"))
+        text = render(folder / f"{name}.ipynb", titles)
+        atomic_write(folder / f"{name}.html", lambda f, text=text: f.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+    text = index(run, notebooks)
+    atomic_write(run.path / "index.html", lambda f: f.write_text(text, encoding="utf-8"))
     return run.path / "index.html"
 
 
-def render(file: Path) -> str:
-    """One notebook as a self-contained HTML page: pictures embedded with their alternative text, no outside request."""
-    try:
-        import nbformat
-        from nbconvert import HTMLExporter
-        from traitlets.config import Config
-    except ImportError as error:
-        raise RunError(
-            "the report needs the extra `notebooks`: pip install 'semantic-hash-centers[notebooks]'"
-        ) from error
-    exporter = HTMLExporter(config=Config({"HTMLExporter": dict(
-        embed_images=True, mathjax_url="", require_js_url="", jquery_url="", widget_renderer_url="", mermaid_js_url="",
-    )}))  # fmt: skip
-    notebook = nbformat.reads(json.dumps(read_notebook(file)), as_version=4)
-    notebook.metadata.pop("widgets", None)  # static twins stand beside the widgets
-    notebook.metadata["title"] = file.stem
-    page, _ = exporter.from_notebook_node(notebook)
-    page = re.sub(r'<script[^>]*src="[^"]*"[^>]*>\s*</script>', "", page)
-    page = re.sub(r"<script[^>]*type=\"module\"[^>]*>.*?</script>", "", page, flags=re.DOTALL)  # mermaid, from the web
-    texts = iter(alternative_texts(notebook))
-    return re.sub(
-        r'(jp-RenderedImage[^>]*>\s*<img )alt="No description has been provided for this image"',
-        lambda match: f'{match[1]}alt="{html.escape(next(texts, "figure"), quote=True)}"',
-        page,
+def index(run: Run, notebooks: Mapping[str, Mapping[str, Any]]) -> str:
+    """The run's front page; `notebooks` are the executed ones, in order, by name."""
+    results, name = run.results(), escape(run.path.name)
+    figures = {file.stem: file for file in sorted((run.path / "figures").glob("*.png"))}
+    titles = {name: title_of(notebook, name) for name, notebook in notebooks.items()}
+    hero = [figure(file, notebooks) for picture, file in figures.items() if picture == HERO]
+    rest = [file for picture, file in figures.items() if picture != HERO]
+    parts = [f"<h1>{name}</h1>"]
+    if summary := results.get("summary"):
+        parts.append(f'<p class="lead">{escape(summary)}</p>')
+    parts += [*numbers(results.get("table", [])), *hero, '<h2 id="notebooks">Notebooks</h2><ol class="contents">']
+    for notebook, title in titles.items():
+        parts.append(
+            f'<li><a href="notebooks/{notebook}.html">{escape(title)}</a>'
+            f'<span class="key">{escape(headline(run, notebook))}</span>'
+            f'<a class="soft" href="notebooks/{notebook}.ipynb" aria-label="{escape(title)}, ipynb">ipynb</a></li>'
+        )
+    parts.append("</ol>")
+    if rest:
+        parts.append('<h2 id="pictures">Pictures</h2>')
+    for notebook, title in [*titles.items(), ("", "More")]:
+        mine = [file for file in rest if drawn_by(file.stem, notebooks) == notebook]
+        if mine:
+            parts.append(f'<h3>{escape(title)}</h3><div class="gallery">{"".join(gallery(mine, notebooks))}</div>')
+    parts += how_it_was_made(run.parameters(), results.get("made_with", {}))
+    body = tidied(parsed("".join(parts)))
+    return page(
+        f"{run.path.name} – semantic hash centers",
+        '<a class="skip" href="#notebooks">Skip to the notebooks</a><header><nav aria-label="On this page">'
+        '<span class="soft">Semantic hash centers</span><a href="#notebooks">Notebooks</a>'
+        + ('<a href="#pictures">Pictures</a>' if rest else "")
+        + f'<a href="#made">How it was made</a></nav></header><main>{body}</main>',
     )
 
 
-def alternative_texts(notebook: Any) -> list[str]:
-    """The alternative text of every output that nbconvert shows as a picture, in order."""
-    found = []
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            if "image/png" in data and not {"text/html", "text/markdown", "image/svg+xml"} & data.keys():
-                found.append(output.get("metadata", {}).get("image/png", {}).get("alt") or "figure")
-    return found
+def numbers(table: list[list[Any]]) -> list[str]:
+    """A results table, its first row the heads, as HTML."""
+    if not table:
+        return []
+    head, *rows = ([escape(told(value)) for value in row] for row in table)
+    body = "".join(f"<tr>{''.join(f'<td>{value}</td>' for value in row)}</tr>" for row in rows)
+    heads = "".join(f'<th scope="col">{value}</th>' for value in head)
+    return [f"<h2>Numbers</h2><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"]
 
 
-def index(run: Run, executed: list[str]) -> str:
-    """The run's front page."""
-    results = run.results()
-    parts = [f"<h1>{html.escape(run.path.name)}</h1>", f"<p>{html.escape(results.get('summary', ''))}</p>"]
-    table = results.get("table", [])
-    if table:
-        head, *rows = table
-        titles = "".join(f"<th>{html.escape(str(title))}</th>" for title in head)
-        parts.append(f"<h2>Retrieval</h2><table><tr>{titles}</tr>")
-        for row in rows:
-            cells = (
-                f"<td class='number'>{cell:.3f}</td>"
-                if isinstance(cell, float)
-                else f"<td>{html.escape(str(cell))}</td>"
-                for cell in row
-            )
-            parts.append(f"<tr>{''.join(cells)}</tr>")
-        parts.append("</table>")
-    parts.append("<h2>Notebooks</h2><table>")
-    for name in executed:
-        parts.append(
-            f"<tr><td><a href='notebooks/{name}.html'>{name}</a></td><td>{html.escape(headline(run, name))}</td>"
-            f"<td class='small'><a href='notebooks/{name}.ipynb'>ipynb</a></td></tr>"
-        )
-    parts.append("</table><h2>Pictures</h2><div class='gallery'>")
-    for picture in sorted((run.path / "figures").glob("*.png")):
-        alt = picture.with_suffix(".txt")
-        text = html.escape(alt.read_text(encoding="utf-8") if alt.exists() else picture.stem, quote=True)
-        data = picture.read_bytes()
-        width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-        wide = " class='wide'" if width > 1.9 * height else ""
-        source = base64.b64encode(data).decode()
-        parts.append(
-            f"<figure{wide}><img alt='{text}' src='data:image/png;base64,{source}'>"
-            f"<figcaption>{text}</figcaption></figure>"
-        )
-    parts.append("</div><h2>How it was made</h2><table>")
-    for step, values in run.parameters().items():
-        told = ", ".join(f"{k}={v}" for k, v in values.items())
-        parts.append(f"<tr><td>{html.escape(step)}</td><td class='small'>{html.escape(told)}</td></tr>")
-    made = ", ".join(f"{k} {v}" for k, v in results.get("made_with", {}).items())
-    parts.append(f"</table><p class='small'>{html.escape(made)}</p><p class='small'>{html.escape(CREDIT)}</p>")
-    return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' "
-        f"content='width=device-width'><title>{html.escape(run.path.name)} – semantic hash centers</title>"
-        f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>"
-    )
+def told(value: Any) -> str:
+    """A value as a table shows it.
+
+    >>> [told(value) for value in (0.41234, 0.00004, float("nan"), -float("inf"), None, True, 45000, "seen")]
+    ['0.412', '4.0e-05', '–', '−∞', '–', 'yes', '45,000', 'seen']
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}".replace("-", "−")
+    if isinstance(value, float) and math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if isinstance(value, float):
+        return f"{value:.1e}" if 0 < abs(value) < 5e-4 else f"{value:.3f}".replace("-", "−")
+    return str(value)
+
+
+def drawn_by(picture: str, notebooks: Mapping[str, Mapping[str, Any]]) -> str:
+    """The notebook whose number a picture's name begins with, or an empty name."""
+    return next((name for name in notebooks if name.split("_")[0] == picture.split("_")[0]), "")
+
+
+def gallery(pictures: list[Path], notebooks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Figures in two columns: wide ones take both, and one that is left alone has its caption beside it."""
+    narrow = [aspect(file) <= 1.9 for file in pictures] + [False]
+    paired = False
+    for at, file in enumerate(pictures):
+        lone = narrow[at] and not paired and not narrow[at + 1]
+        yield figure(file, notebooks, "lone" if lone else "" if narrow[at] else "wide")
+        paired = narrow[at] and not paired
+
+
+def aspect(file: Path) -> float:
+    """Width of a PNG divided by its height, from its first 24 bytes."""
+    with file.open("rb") as data:
+        head = data.read(24)
+    return int.from_bytes(head[16:20], "big") / max(int.from_bytes(head[20:24], "big"), 1)
+
+
+def figure(file: Path, notebooks: Mapping[str, Mapping[str, Any]], kind: str = "wide") -> str:
+    """A picture of the run, with a caption that leads to the cell that drew it."""
+    alt = file.with_suffix(".txt")
+    text = escape((alt.read_text(encoding="utf-8") if alt.exists() else "").strip() or file.stem.replace("_", " "))
+    source, link = base64.b64encode(file.read_bytes()).decode(), ""
+    if name := drawn_by(file.stem, notebooks):
+        cell = f"#{file.stem}" if any(saves(cell, file.stem) for cell in notebooks[name]["cells"]) else ""
+        link = f' <a href="notebooks/{name}.html{cell}">→ {escape(title_of(notebooks[name], name))}</a>'
+    picture = f'<img alt="{text}" src="data:image/png;base64,{source}">'
+    return f'<figure class="{kind}">{picture}<figcaption>{text}{link}</figcaption></figure>'
+
+
+def how_it_was_made(parameters: Mapping[str, Mapping[str, Any]], made_with: Mapping[str, Any]) -> list[str]:
+    """Parameters of every step, machine and versions, and whose drawings are shown."""
+    rows = []
+    for step, values in parameters.items():
+        value = "\u00a0· ".join(f"{k} {v}" for k, v in values.items() if v != "")
+        rows.append(f'<tr><td>{escape(step)}</td><td class="soft">{escape(value)}</td></tr>')
+    made = "\u00a0· ".join(f"{key} {value}" for key, value in made_with.items())
+    credit = [f'<p class="soft">{escape(CREDIT)}</p>'] if parameters.get("data", {}).get("data") == "emoji" else []
+    return [
+        f'<h2 id="made">How it was made</h2><table><tbody>{"".join(rows)}</tbody></table>',
+        f'<p class="soft">{escape(made)}</p>', *credit,
+    ]  # fmt: skip

@@ -1,11 +1,15 @@
-import html
+import base64
+import hashlib
 import json
+import re
+from urllib.parse import urlsplit
 
 import fake_notebooks as fake
 import pytest
 from web_page import Page
 
-from shc import report
+from shc import report, report_page
+from shc.pipeline import SEQUENCE, notebooks_folder
 from shc.runs import Run, RunError
 
 HOSTILE = "<script>alert('x')</script>\"'&<img src=x onerror=alert(1)>"
@@ -35,26 +39,156 @@ def run(tmp_path):
     return run
 
 
-def test_the_index_fetches_nothing_and_runs_nothing(run):
-    page = Page(report.write_report(run).read_text())
-    assert page.fetched == [] and page.handlers == [] and "script" not in page.tags
-    assert page.links == ["notebooks/00_tour.html", "notebooks/00_tour.ipynb"]
-    for link in page.links:
-        assert (run.path / link).exists()
+def picture(run, name, alt="a picture", width=3, height=1):
+    """A figure of the run, as far as its first bytes."""
+    size = bytes([0, 0, width, 0, 0, 0, height, 0])
+    (run.path / "figures" / f"{name}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(8) + size)
+    (run.path / "figures" / f"{name}.txt").write_text(alt)
 
 
-def test_the_index_shows_numbers_pictures_and_how_it_was_made(run):
+def in_order(text, *parts):
+    """Whether the parts stand in the text in this order."""
+    return re.search(".*".join(map(re.escape, parts)), text, re.DOTALL) is not None
+
+
+def test_the_index_fetches_nothing_and_runs_only_its_own_script(run):
+    text = report.write_report(run).read_text()
+    page = Page(text)
+    assert page.fetched == [] and page.handlers == [] and page.tags.count("script") == 1
+    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'" in text
+    assert script == report_page.data_file("report.js") and len(script.splitlines()) <= 60
+
+
+def test_every_link_of_every_page_leads_somewhere(run):
+    folder = run.path / "notebooks"
+    cells = [
+        fake.markdown(
+            "# 1 · Train\n\n[back](00_tour.ipynb#Title) [on](./00_tour.ipynb) [later](08_your_own_images.ipynb)"
+        ),
+        fake.markdown(
+            "[data](../params.yaml) [readme](../README.md) [web](https://example.org) [here](#Title)\n\n# Title"
+        ),
+        fake.code('run.save_figure(figure, "01_training")', fake.picture("t")),
+    ]
+    fake.write(folder / "01_classifier.ipynb", fake.notebook(*cells))
+    picture(run, "01_training")
+    report.write_report(run)
+    linked = set()
+    for file in (run.path / "index.html", folder / "00_tour.html", folder / "01_classifier.html"):
+        for link in Page(file.read_text()).links:
+            address = urlsplit(link)
+            if address.scheme == "https":
+                continue
+            target = (file.parent / address.path) if address.path else file
+            assert target.exists(), f"{file.name}: {link}"
+            assert not address.fragment or f'id="{address.fragment}"' in target.read_text(), f"{file.name}: {link}"
+            linked.add((file.name, link))
+    train = "01_classifier.html"
+    assert {(train, "00_tour.html#Title"), (train, "00_tour.html"), (train, "../index.html")} < linked
+    assert {("index.html", "notebooks/01_classifier.html#01_training"), ("00_tour.html", train)} < linked
+    assert '<span title="not part of this run">later</span>' in (folder / train).read_text()
+
+
+def test_the_index_follows_the_notebooks(run):
+    for name, title in (("05_retrieval", "# 5 · *Retrieval*"), ("01_classifier", "no heading")):
+        fake.write(run.path / "notebooks" / f"{name}.ipynb", fake.notebook(fake.markdown(title)))
+    for name in ("05_worst", "05_retrieval", "01_confusion"):
+        picture(run, name, f"picture {name}")
+    text = report.write_report(run).read_text()
+    assert in_order(text, "mAP of", "0.412", "picture 05_retrieval", "Notebooks</h2>", ">Title</a>", HOSTILE[-5:-1])
+    assert in_order(
+        text, "Pictures</h2>", "<h3>01_classifier</h3>", "01_confusion", "<h3>5 · Retrieval</h3>", "05_worst"
+    )
+    assert in_order(text, "05_worst", "<h3>More</h3>", "centers of", "How it was made", "scale 0.5")
+    assert text.count("picture 05_retrieval</figcaption>") + text.count("picture 05_retrieval <a") == 1
+
+
+def test_figures_pair_up_and_a_lone_one_has_its_caption_beside_it(run):
+    sizes = {"a": (1, 1), "b": (3, 1), "c": (1, 1), "d": (1, 1), "e": (1, 1), "f": (2, 1), "g": (1, 2)}
+    for name, (width, height) in sizes.items():
+        picture(run, f"00_{name}", name, width, height)
+    text = report.write_report(run).read_text()
+    found = re.findall(r'<figure class="(\w*)"><img alt="(\w)"', text)
+    assert found == [("lone", "a"), ("wide", "b"), ("", "c"), ("", "d"), ("lone", "e"), ("wide", "f"), ("lone", "g")]
+
+
+def test_the_index_shows_numbers_and_pictures(run):
     text = report.write_report(run).read_text()
     assert Page(text).alts == [f"centers of {HOSTILE}", "plain"]
-    assert "<td class='number'>0.412</td>" in text and "scale=0.5" in text and report.CREDIT in html.unescape(text)
-    assert text.count("class='wide'") == 1  # 768 × 256; the other is square
+    assert '<td class="number">0.412</td>' in text and '<th class="number" scope="col">mAP@ALL</th>' in text
+    assert "<td>semantic</td>" in text
+
+
+@pytest.mark.parametrize(("data", "credited"), [("emoji", True), ("fashion_mnist", False)])
+def test_drawings_are_credited_where_they_are_shown(run, data, credited):
+    run.add_parameters("data", {"data": data})
+    fake.write(run.path / "notebooks" / "01_classifier.ipynb", fake.notebook(fake.code("load('cifar10')")))
+    fake.write(
+        run.path / "notebooks" / "00_tour.ipynb", fake.notebook(fake.code('shc.datasets.load("emoji", size=64)'))
+    )
+    assert (report.CREDIT in report.write_report(run).read_text()) is credited
+    tour, train = ((run.path / "notebooks" / f"{name}.html").read_text() for name in ("00_tour", "01_classifier"))
+    assert report.CREDIT in tour and report.CREDIT not in train
+
+
+def test_values_that_are_missing_read_well(run):
+    table = [["centers", "mAP", "images"], ["a", float("nan"), 45000], ["b", -0.5, None], ["c", 1e-6, 3]]
+    run.add_results(table=table)
+    text = report.write_report(run).read_text()
+    gap = '<td class="number" title="no value">–</td>'
+    assert f'<td>a</td>{gap}<td class="number">45,000</td>' in text and f">−0.500</td>{gap}" in text
+    assert ">1.0e-06<" in text and "nan" not in re.sub("data:[^\"']*|<script.*?</script>", "", text, flags=re.DOTALL)
+
+
+def test_tables_of_notebooks_read_well(run):
+    import pandas as pd
+
+    frame = pd.DataFrame({"mAP": [0.5, float("nan")], "note": [None, "no"]}, index=pd.Index(["x", "y"], name="method"))
+    shown = {"output_type": "display_data", "metadata": {}, "data": {"text/html": frame.to_html()}}
+    file = fake.write(run.path / "notebooks" / "00_tour.ipynb", fake.notebook(fake.code("frame", shown)))
+    table = re.search("<table.*</table>", report.render(file), re.DOTALL)[0]
+    cells = re.findall(r"<(t[hd])( class=\"number\")?[^>]*>([^<]*)</t[hd]>", table)
+    assert [(number != "", text) for _, number, text in cells] == [
+        (False, "method"), (True, "mAP"), (False, "note"),
+        (False, "x"), (True, "0.5"), (False, "–"), (False, "y"), (True, "–"), (False, "no"),
+    ]  # fmt: skip
+    assert "border=" not in table and "style=" not in table
+
+
+def test_inputs_fold_and_hidden_ones_are_folded(run):
+    hidden = fake.code("answer = 42")
+    hidden["metadata"]["jupyter"] = {"source_hidden": True}
+    cells = [fake.code("if a < b:\n    pass"), hidden, fake.code("")]
+    text = report.render(fake.write(run.path / "notebooks" / "00_tour.ipynb", fake.notebook(*cells)))
+    folds = re.findall(r'<details class="code"(.*?)>\n<summary>(.*?)</summary>', text, re.DOTALL)
+    assert [state for state, _ in folds] == [' open=""', ""]
+    assert "<code>if a &lt; b:</code>" in folds[0][1] and "2 lines" in folds[0][1] and "1 line<" in folds[1][1]
+
+
+def test_pictures_from_the_web_are_told_by_their_texts(run):
+    badge = fake.markdown(
+        "[![Open in Colab](https://example.org/badge.svg)](https://example.org/open) ![gone](gone.png)"
+    )
+    page = Page(text := report.render(fake.write(run.path / "notebooks" / "00_tour.ipynb", fake.notebook(badge))))
+    assert page.fetched == [] and "https://example.org/open" in page.links and ">Open in Colab</a> gone" in text
+
+
+@pytest.mark.parametrize("name", SEQUENCE)
+def test_the_notebooks_hold_no_tex(name):
+    """Pages would show it as it is written: they have no MathJax, which comes from the web."""
+    for cell in report.read_notebook(notebooks_folder() / f"{name}.ipynb")["cells"]:
+        prose = re.sub(r"```.*?```|`[^`]*`", "", "".join(cell["source"]), flags=re.DOTALL)
+        tex = re.findall(r"(?<!\\)\$[^$]+\$|\\\(|\\\[|\\begin\{", prose)
+        assert cell["cell_type"] != "markdown" or not tex, f"{tex}: use Unicode, as in h ∈ {{−1, +1}}ᴷ"
 
 
 def test_what_others_wrote_is_escaped(run):
     index, page = report.write_report(run).read_text(), (run.path / "notebooks" / "00_tour.html").read_text()
     for text in (index, page):
         assert "<script>alert" not in text and "<img src=x" not in text
-    assert index.count("&lt;script&gt;alert") >= 6
+    assert index.count("&lt;script&gt;alert") >= 7
     assert "&lt;script&gt;alert" in page
 
 
@@ -104,7 +238,7 @@ def test_a_run_without_results_still_has_a_page(tmp_path):
     run = Run(tmp_path / "one")
     fake.write(run.path / "notebooks" / "00_tour.ipynb", fake.notebook(fake.code("1")))
     text = report.write_report(run).read_text()
-    assert "<h2>Retrieval" not in text and "notebooks/00_tour.html" in text
+    assert "<h2>Numbers" not in text and 'class="lead"' not in text and "notebooks/00_tour.html" in text
 
 
 def test_the_extra_is_named_when_it_is_missing(run, monkeypatch):
