@@ -45,7 +45,8 @@ def data_of(book):
 
 
 def test_the_folder_holds_the_sequence_and_what_sweeps_execute():
-    assert {file.stem for file in FOLDER.glob("*.ipynb")} == {*SEQUENCE, DEFAULT_NOTEBOOK}
+    assert {file.stem for file in FOLDER.glob("*.ipynb")} == {*SEQUENCE, DEFAULT_NOTEBOOK, "contents"}
+    assert not code_cells(load("contents"))  # nothing there to execute
 
 
 def test_the_notebook_of_sweeps_takes_what_a_method_run_has():
@@ -149,9 +150,15 @@ def test_a_notebook_reads_well(name):
     for cell in code_cells(book):
         lines = "".join(cell["source"]).splitlines()
         assert len(lines) <= 24, f"a cell of {name} has {len(lines)} lines:\n{lines[0]}"
+    assert 20 <= len(book["cells"]) <= 40
     if name != SEQUENCE[-1]:
         text = "\n".join("".join(cell["source"]) for cell in book["cells"])
-        for part in ("You will", "redict first", "By hand", "## Summary", "## Exercises"):
+        asks = ["**Predict first:**" in "".join(cell["source"]) for cell in book["cells"]]
+        assert 3 <= text.count("**Predict first:**") <= 5
+        assert all(
+            after["cell_type"] == "code" for asked, after in zip(asks, book["cells"][1:], strict=False) if asked
+        ), f"{name} asks for a prediction, and no cell follows that answers it"
+        for part in ("You will", "By hand", "## Summary", "## Exercises"):
             assert re.search(part, text, re.IGNORECASE), f"{name} lacks {part!r}"
 
 
