@@ -11,11 +11,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from shc.pipeline import SEQUENCE, headline, read_notebook
+from shc.pipeline import SEQUENCE, headline, notebooks_folder, read_notebook
 from shc.report_page import CREDIT, page, parsed, render, saves, tidied, title_of
 from shc.runs import Run, RunError, atomic_write
 
 HERO = "05_retrieval"  # the picture that opens the front page
+GLOSSARY = "contents"  # the notebook that every other one links to
 
 
 def write_report(run: Run) -> Path:
@@ -27,6 +28,10 @@ def write_report(run: Run) -> Path:
     executed = [name for name in SEQUENCE if (folder / f"{name}.ipynb").exists()]
     if not executed:
         raise RunError(f"{run.path} has no executed notebooks; make them with `shc run --name {run.path.name}`")
+    glossary = notebooks_folder() / f"{GLOSSARY}.ipynb"
+    if glossary.exists():  # nothing in it is executed, so the run lacks it
+        atomic_write(folder / glossary.name, lambda f: f.write_bytes(glossary.read_bytes()))
+        executed.append(GLOSSARY)
     notebooks = {name: read_notebook(folder / f"{name}.ipynb") for name in executed}
     titles = {name: title_of(notebook, name) for name, notebook in notebooks.items()}
     for name in executed:

@@ -254,3 +254,12 @@ def test_executed_notebooks_are_not_changed(run):
     before = json.loads(file.read_text())
     report.write_report(run)
     assert json.loads(file.read_text()) == before
+
+
+def test_the_glossary_that_every_notebook_links_to_gets_a_page(run):
+    tour = run.path / "notebooks" / "00_tour.ipynb"
+    fake.write(tour, fake.notebook(fake.markdown("# Tour\n\n[Contents and glossary](contents.ipynb)")))
+    text = report.write_report(run).read_text()
+    assert text.count('href="notebooks/contents.html"') == 1
+    assert '<a href="contents.html">Contents and glossary</a>' in tour.with_suffix(".html").read_text()
+    assert "Hamming distance" in (run.path / "notebooks" / "contents.html").read_text()
