@@ -14,7 +14,7 @@ const TOLD = ["other", "same super-class", "same class"];
 function render({ model, el }) {
   const first = model.get("first");
   const status = make("p", { class: "status", role: "status" }); // announced when it changes
-  const root = make("div", { class: "shc-explorer", "data-lm-suppress-shortcuts": "true" }, status);
+  const root = make("div", { class: "shc-explorer" }, status);
   el.append(root);
   if (first.problem) return say(first.problem, true);
 
@@ -31,7 +31,11 @@ function render({ model, el }) {
     line.id = `${me} ${++count}`;
     line.since = performance.now();
     line.clock = setTimeout(() => disable(SLOW), PATIENCE);
-    model.send({ ...question, kind, id: line.id });
+    try {
+      model.send({ ...question, kind, id: line.id });
+    } catch {
+      die(); // its channel is closed
+    }
   }
 
   function hear(answer) {
@@ -217,6 +221,11 @@ function render({ model, el }) {
     askFound({ radius: Number(radius.value) });
     showRadius();
   });
+  root.addEventListener("keydown", (event) => {
+    // JupyterLab reads letters as commands (d d deletes the cell); Ctrl+S, Shift+Enter and Escape stay its own
+    const lab = event.ctrlKey || event.altKey || event.metaKey || event.key === "Escape";
+    if (!lab && !(event.shiftKey && event.key === "Enter")) event.stopPropagation();
+  });
   arrows(sheet, sheetPager.turn);
   arrows(bits, () => {});
   arrows(list, listPager.turn);
@@ -235,16 +244,17 @@ function render({ model, el }) {
     everything.disabled = false;
     root.classList.remove("dead");
   }
-  // ipywidgets gives the view's element this class when the model's kernel is restarted or shut down
-  const watch = new MutationObserver(() => el.closest(".jupyter-widgets-disconnected") && disable(GONE));
-  watch.observe(el, { attributes: true, attributeFilter: ["class"] });
-
+  function die() {
+    for (const line of Object.values(lines)) clearTimeout(line.clock);
+    disable(GONE);
+  }
   showSheet(first.sheet);
   showFound(first.found);
   model.on("msg:custom", hear);
+  model.on("comm_live_update", die); // ipywidgets: the kernel was restarted or shut down
   return () => {
-    watch.disconnect();
     model.off("msg:custom", hear);
+    model.off("comm_live_update", die);
     for (const line of Object.values(lines)) clearTimeout(line.clock);
   };
 }

@@ -100,7 +100,7 @@ class RetrievalExplorer(anywidget.AnyWidget):
         self.order = {n: np.random.default_rng(0).permutation(len(part.codes)) for n, part in self.asking.items()}
         split = next(iter(self.asking))
         found = self.find(split, int(self.order[split][0]) if query is None else query)
-        page = int(np.flatnonzero(self.order[split] == found["query"])[0]) // PAGE
+        page = int(np.argmax(self.order[split] == found["query"])) // PAGE
         about = dict(bits=bits, neighbors=self.neighbors, splits=list(self.asking), filters=list(self.names))
         super().__init__(first=about | dict(sheet=self.sheet(split, page=page), found=found))
         self.on_msg(self._asked)
@@ -202,16 +202,13 @@ class RetrievalExplorer(anywidget.AnyWidget):
             raise RunError(self.problem)
         split, query = self.shown
         part, order = self.asking[split], self.order[split]
-        first = int(np.flatnonzero(order == query)[0])
-        rows = order[first : first + queries]
+        rows = order[np.argmax(order == query) :][:queries]
         found = self.index.search(part.codes[rows], k=self.neighbors)
         mine, theirs = part.labels[rows], self.database.labels[found.ids]
         relations = label_sets.relation(mine, theirs, self.groups)
         names, neighbors = (label_sets.names(labels, self.class_names) for labels in (mine, theirs))
         images = part.images[rows], self.database.images[found.ids]
         return plots.retrieval_strips(*images, found.distances, relations, list(names), neighbors)
-
-    # -------------------------------------------------------------------------------------- inside
 
     def _asked(self, _: Any, question: dict[str, Any], __: Any = None) -> None:
         """Answer the front end; `id` tells it which question of which view this is about."""
@@ -243,10 +240,10 @@ class RetrievalExplorer(anywidget.AnyWidget):
         bundle: Any = super()._repr_mimebundle_(**options)
         data, metadata = bundle
         if self.problem:
-            return {**data, "text/plain": self.problem}, metadata
+            return data | {"text/plain": self.problem}, metadata
         figure = self.static()
         data |= {"image/png": figure.frame(), "text/plain": figure.alt}
-        return data, {**metadata, "image/png": {"alt": figure.alt}}
+        return data, metadata | {"image/png": {"alt": figure.alt}}
 
 
 def thumbnails(images: Any) -> list[str]:
@@ -281,7 +278,9 @@ def _checked(told: str, part: Part, bits: int | None = None) -> Part:
 def _told(distances: np.ndarray, relations: np.ndarray, radius: int | None, single: bool) -> str:
     right, shared = int((relations == 2).sum()), "of the same class" if single else "that share a class with it"
     if radius is None:
-        return f"{right} of {len(distances)} neighbors {shared}, at {distances[0]} to {_bits(int(distances[-1]))}"
+        least, most = distances[[0, -1]].tolist()
+        far = f"{least} to {_bits(most)}" if least < most else _bits(most)
+        return f"{right} of {len(distances)} neighbors {shared}, at {far}"
     if not len(distances):
         return f"no image within {_bits(radius)}"
     return f"{len(distances):,} image{'s' * (len(distances) > 1)} within {_bits(radius)}, {right:,} {shared}"

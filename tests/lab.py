@@ -10,6 +10,7 @@ the console are kept in `lab.errors`.
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -102,9 +103,11 @@ class Lab:
         self.wait_idle()
 
     def restart_kernel(self):
-        """Restart the kernel by the menu, as people do."""
+        """Restart the kernel by the menu, as people do, and wait until it is there again."""
         self.menu("Kernel", "Restart Kernel…")
-        self.page.locator(".jp-Dialog button", has_text="Restart").last.click()
+        with self.page.expect_response(re.compile("/restart")):
+            self.page.locator(".jp-Dialog button", has_text="Restart").last.click()
+        self.wait_idle()
 
     def menu(self, *names):
         """Click through the menu bar."""

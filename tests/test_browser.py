@@ -83,6 +83,10 @@ def expected(index, code, **how):
     return np.stack([found.ids.ravel(), found.distances.ravel()], 1).tolist()
 
 
+def set_radius(page, radius):
+    answered(page, lambda: page.get_by_label("radius in bits").fill(str(radius)))
+
+
 def click_query(page, place):
     """Click a thumbnail; the row of its query."""
     item = page.locator(".shc-explorer .sheet button").nth(place)
@@ -105,7 +109,7 @@ def test_a_click_shows_the_neighbors_that_search_returns(lab, page, codes, index
 def test_a_toggled_bit_changes_the_distances_by_it(lab, page, codes, index):
     code = codes["query"][click_query(page, 3)].copy()
     answered(page, page.locator('.shc-explorer [value="within"]').check)
-    answered(page, lambda: page.get_by_label("radius in bits").fill(str(len(code))))  # everything
+    set_radius(page, len(code))  # everything
     before = expected(index, code, radius=len(code))
     assert neighbors(page) == before[: len(neighbors(page))]
     for bit in (4, 11):
@@ -127,7 +131,7 @@ def test_a_toggled_bit_changes_the_distances_by_it(lab, page, codes, index):
 def test_the_radius_shows_the_ball_and_tells_its_size(page, codes, index):
     code = codes["query"][click_query(page, 0)]
     for radius in (2, 5):
-        answered(page, lambda: page.get_by_label("radius in bits").fill(str(radius)))
+        set_radius(page, radius)
         ball = expected(index, code, radius=radius)
         assert neighbors(page) == ball[:24]
         told = page.locator(".shc-explorer .status").inner_text()
@@ -217,8 +221,8 @@ def test_nothing_went_wrong_and_nothing_was_asked_for_outside(lab):
 
 def test_after_a_restart_the_controls_do_not_pretend(lab, page):
     lab.restart_kernel()
-    status = page.locator(".shc-explorer .status")
-    status.get_by_text("The kernel is gone: run the cell again").wait_for(timeout=10_000)
+    told = page.locator(".shc-explorer .status", has_text="The kernel is gone: run the cell again")
+    told.wait_for(timeout=10_000)
     for control in ("button", "select", "input"):
         assert all(not each.is_enabled() for each in page.locator(f".shc-explorer {control}").all())
     lab.shot("05_explorer_gone", page.locator(".shc-explorer"))
