@@ -235,13 +235,17 @@ function render({ model, el }) {
     status.textContent = wrong ? `⚠ ${text}` : text;
     status.classList.toggle("wrong", wrong);
   }
+  let focused = null; // what is disabled loses the focus, and has it back after an answer that was only late
   function disable(text) {
+    if (everything.contains(document.activeElement)) focused = document.activeElement;
     everything.disabled = true;
     root.classList.add("dead");
     say(text, true);
   }
   function enable() {
+    if (!everything.disabled) return;
     everything.disabled = false;
+    focused?.focus({ preventScroll: true });
     root.classList.remove("dead");
   }
   function die() {

@@ -83,6 +83,14 @@ class Lab:
                 cell["source"] = [*cell["source"], *(f"\n{name} = {value!r}" for name, value in values.items())]
         (self.folder / Path(notebook).name).write_text(json.dumps(book), encoding="utf-8")
 
+    def write(self, name, *sources):
+        """Put a notebook with these code cells into the folder."""
+        cell = dict(cell_type="code", execution_count=None, metadata={}, outputs=[])
+        cells = [cell | dict(id=f"cell-{i}", source=source) for i, source in enumerate(sources)]
+        kernel = dict(name="python3", display_name="Python 3", language="python")
+        book = dict(cells=cells, metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5)
+        (self.folder / name).write_text(json.dumps(book), encoding="utf-8")
+
     def open(self, notebook):
         """Open a notebook of the folder and wait for its kernel; returns the page."""
         self.page.goto(f"{self.origin}/doc/tree/{notebook}")
@@ -108,6 +116,19 @@ class Lab:
         with self.page.expect_response(re.compile("/restart")):
             self.page.locator(".jp-Dialog button", has_text="Restart").last.click()
         self.wait_idle()
+
+    def execute(self, code):
+        """Let the kernel that was started last execute code; does not wait until it is done."""
+        from jupyter_client import BlockingKernelClient
+
+        files = (self.folder / ".home" / "runtime").glob("kernel-*.json")
+        client = BlockingKernelClient(connection_file=str(max(files, key=lambda file: file.stat().st_mtime)))
+        client.load_connection_file()
+        client.start_channels()
+        client.wait_for_ready(self.seconds)
+        client.execute(code)
+        self.page.wait_for_timeout(300)  # for the message to arrive, before the channels are closed
+        client.stop_channels()
 
     def menu(self, *names):
         """Click through the menu bar."""

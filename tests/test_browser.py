@@ -219,6 +219,19 @@ def test_nothing_went_wrong_and_nothing_was_asked_for_outside(lab):
     assert lab.errors == [] and lab.outside == []
 
 
+def test_a_busy_kernel_is_told_and_its_late_answer_shown(lab, page, codes, index):
+    item = page.locator(".shc-explorer .sheet button").nth(7)
+    # a cell that merely runs does not hinder: JupyterLab talks to widgets in a thread of its own; this holds the GIL
+    lab.execute("import ctypes; ctypes.PyDLL(None).sleep(4)")
+    answers = page.locator(".shc-explorer").get_attribute("data-answers")
+    item.click()
+    page.locator(".shc-explorer .status", has_text="No answer yet: the kernel is busy, or it is gone").wait_for()
+    assert not item.is_enabled() and page.locator(".shc-explorer").get_attribute("data-answers") == answers
+    page.wait_for_function("before => document.querySelector('.shc-explorer').dataset.answers !== before", arg=answers)
+    assert neighbors(page) == expected(index, codes["query"][int(item.get_attribute("data-row"))], k=NEIGHBORS)
+    assert item.is_enabled() and item.evaluate("item => item === document.activeElement")
+
+
 def test_after_a_restart_the_controls_do_not_pretend(lab, page):
     lab.restart_kernel()
     told = page.locator(".shc-explorer .status", has_text="The kernel is gone: run the cell again")
@@ -227,3 +240,12 @@ def test_after_a_restart_the_controls_do_not_pretend(lab, page):
         assert all(not each.is_enabled() for each in page.locator(f".shc-explorer {control}").all())
     lab.shot("05_explorer_gone", page.locator(".shc-explorer"))
     assert lab.errors == [] and lab.outside == []
+
+
+def test_a_missing_artifact_is_told_in_the_widget(lab, tmp_path):
+    lab.write("missing.ipynb", f"import shc\nshc.explorer.RetrievalExplorer.of_run(shc.runs.Run({str(tmp_path)!r}))")
+    page = lab.open("missing.ipynb")
+    lab.run_all()
+    told = page.locator(".shc-explorer").inner_text()
+    assert told.startswith("⚠ ") and "run notebook 01_classifier (or `shc run`) for it first" in told
+    assert not page.locator(".shc-explorer fieldset").count() and lab.errors == [] and lab.outside == []
