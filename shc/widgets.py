@@ -5,16 +5,15 @@ impossible minimum distance, say) it tells in its own message line.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from shc import hamming, label_sets, plots
+from shc import hamming
 from shc.controls import CenterControls, HistorySlider, Pictured, button, ipw, row
 from shc.figures import BLUE, GREY, Figure, new_figure, style
 from shc.pictures import draw_codes
 
-__all__ = ["BitFlipper", "CenterControls", "HistorySlider", "RetrievalBrowser"]
+__all__ = ["BitFlipper", "CenterControls", "HistorySlider"]
 
 SHOWN_CLASSES = 20  # most bars in a BitFlipper
 
@@ -118,90 +117,6 @@ def nearest_told(distances: np.ndarray, names: Sequence[str], own: int) -> str:
     told = ", ".join(nearest[:4]) + (f" and {len(nearest) - 4} more" if len(nearest) > 4 else "")
     far = int(distances[own])
     return f"nearest: {told} ({_bits(least)}); own class {names[own]}: {_bits(far)}"
-
-
-class RetrievalBrowser(Pictured):
-    """Choose a query and see its nearest database images.
-
-    Images uint8 [Q, 3, S, S] and [N, 3, S, S], codes ±1 [Q, K] and [N, K], labels int64 [Q] and [N] (class ids)
-    or label sets bool [Q, C] and [N, C]; `class_names` and `groups` (super-class, int64 [C]) by class id. ValueError if
-    they differ in number.
-    """
-
-    def __init__(
-        self,
-        x_query: Any,
-        query_codes: np.ndarray,
-        y_query: Any,
-        x_database: Any,
-        database_codes: np.ndarray,
-        y_database: Any,
-        class_names: Sequence[str],
-        groups: np.ndarray,
-        neighbors: int = 10,
-    ) -> None:
-        super().__init__()
-        check_numbers("query", x_query, query_codes, y_query)
-        check_numbers("database", x_database, database_codes, y_database)
-        self.x_query, self.query_codes, self.y_query = x_query, query_codes, np.asarray(y_query)
-        self.x_database, self.database_codes, self.y_database = x_database, database_codes, np.asarray(y_database)
-        self.class_names, self.groups, self.neighbors = np.asarray(class_names), np.asarray(groups), neighbors
-        self.query = ipw.IntSlider(
-            0, 0, len(self.y_query) - 1, description="query", continuous_update=False, layout=ipw.Layout(width="32rem")
-        )
-        self._draws = np.random.default_rng(0)
-        self.previous = button("Previous", lambda: self._go(self.query.value - 1))
-        self.next = button("Next", lambda: self._go(self.query.value + 1))
-        self.random = button("Random", lambda: self._go(int(self._draws.integers(len(self.y_query)))))
-        self.told = ipw.Label()
-        self.query.observe(lambda _: self._update(), "value")
-        self.children = [row([self.query, self.previous, self.next, self.random]), self.told, self.image]
-        self._update()
-
-    def found(self, queries: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Nearest database images of the queries: indices and distances in bits, both [Q, neighbors]."""
-        return hamming.nearest(self.query_codes[list(queries)], self.database_codes, self.neighbors)
-
-    def strips(self, queries: Sequence[int]) -> Figure:
-        """The retrieval strips of the queries."""
-        return self._strips(queries, *self.found(queries))
-
-    def static(self, queries: int = 4) -> Figure:
-        """The strips of a few queries, from the one that is shown now."""
-        first = self.query.value
-        return self.strips(range(first, min(first + queries, len(self.y_query))))
-
-    def _strips(self, queries: Sequence[int], index: np.ndarray, distance: np.ndarray) -> Figure:
-        mine, theirs = self.y_query[list(queries)], self.y_database[index]
-        relation = label_sets.relation(mine, theirs, self.groups)
-        names, neighbors = (label_sets.names(labels, self.class_names) for labels in (mine, theirs))
-        return plots.retrieval_strips(
-            self.x_query[list(queries)], self.x_database[index], distance, relation, list(names), neighbors
-        )
-
-    def _go(self, query: int) -> None:
-        self.query.value = query % len(self.y_query)
-
-    def _update(self) -> None:
-        query = self.query.value
-        index, distance = self.found([query])
-        mine = self.y_query[[query]]
-        right = (label_sets.relation(mine, self.y_database[index], self.groups) == 2).sum()
-        shared = "of the same class" if mine.ndim == 1 else "that share a class with it"
-        self.told.value = (
-            f"query {query}: {label_sets.names(mine, self.class_names)[0]}; {right} of {index.shape[1]} neighbors "
-            f"{shared}, at {', '.join(map(str, distance[0]))} bits"
-        )
-        self.show(self._strips([query], index, distance))
-
-
-def check_numbers(told: str, images: Any, codes: np.ndarray, labels: Any) -> None:
-    """Raise ValueError unless there is one code and one label for every image, and an image at all."""
-    if not len(images) == len(codes) == len(labels) or not len(images):
-        raise ValueError(
-            f"{told}: {len(images)} images, {len(codes)} codes, {len(labels)} labels; pass one code and one label for "
-            "every image, and at least one image"
-        )
 
 
 def _bits(count: int) -> str:

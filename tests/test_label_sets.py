@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from shc import datasets, encode, frontier, image_search, label_sets, method_run, methods, metrics, similarity, stages
 from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig, SimilarityConfig
+from shc.explorer import RetrievalExplorer
 from shc.runs import Run, RunError
 from shc.set_similarity import check_sets
 from shc.targets import centers_of, related
-from shc.widgets import RetrievalBrowser
 
 DATA = Data(data="pairs", size=16)
 CLASSIFIER = ClassifierConfig(epochs=6, batch=32, device="cpu")
@@ -377,16 +377,19 @@ def test_search_tells_all_labels_of_a_neighbor(made, tmp_path):
     assert all(name in told[0] for name in expected) and (tmp_path / "found.png").exists()
 
 
-def test_the_browser_shows_label_sets(made):
+def test_the_explorer_shows_label_sets(made):
     run, images, _ = made
-    codes, sides = stages.load_codes(run, images), [images.split(split) for split in ("query", "database")]
-    (x, y), (x_database, y_database) = sides
-    browser = RetrievalBrowser(
-        x, codes["query"], y, x_database, codes["database"], y_database, images.class_names,
-        images.hierarchy.group_ids(), neighbors=4,
-    )  # fmt: skip
-    assert "of 4 neighbors that share a class with it, at " in browser.told.value
-    assert "of 4 neighbors of the same class" in browser.static(2).alt
+    explorer = RetrievalExplorer.of_run(run, images, neighbors=4, query=7)
+    assert explorer.first["splits"] == ["query", "train", "val"]
+    found, labels = explorer.first["found"], images.split("database")[1]
+    assert f"query 7: {found['name']}; " in found["told"] and "of 4 neighbors that share a class" in found["told"]
+    mine = images.split("query")[1][7]
+    assert [n["relation"] == 2 for n in found["neighbors"]] == [
+        bool((labels[n["row"]] & mine).any()) for n in found["neighbors"]
+    ]
+    of_class = next(f for f in explorer.first["sheet"]["filters"] if f["name"] == "class")
+    assert sum(count for _, _, count in of_class["options"]) == images.split("query")[1].sum()
+    assert "of 4 neighbors of the same class" in explorer.static(2).alt
 
 
 def test_pairs_are_what_they_say():

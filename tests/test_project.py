@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from lab import chromium
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -107,10 +108,25 @@ def test_ci_script_is_executable_and_runs_make_test_last():
     lines = script.read_text().splitlines()
     assert script.stat().st_mode & 0o111 and lines[0].startswith("#!") and lines[-1] == "make test"
     assert "set -euo pipefail" in lines
+    assert any(line.startswith("export SHC_REQUIRE_BROWSER=1") for line in lines)
     recipe = (ROOT / "Makefile").read_text().split("\ntest:")[1].split("\n\n")[0]
     assert recipe.splitlines()[-1].strip() == "$(BIN)/python -m pytest"  # its closing line ends the output
     for tool in ("ruff check", "ruff format --check", "mypy"):
         assert tool in recipe
+
+
+@pytest.mark.parametrize("required, ends", [("1", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_a_missing_browser_fails_in_ci_and_skips_elsewhere(monkeypatch, tmp_path, required, ends):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("SHC_REQUIRE_BROWSER", required)
+    with pytest.raises(ends, match="no chromium"):
+        chromium()
+
+
+def test_what_is_no_module_is_packaged():
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    files = {file for file in (ROOT / "shc").glob("*.*") if file.suffix != ".py"}
+    assert files and {file.name for file in files} <= set(table["shc"])
 
 
 # ------------------------------------------------------------------------------------------ modules

@@ -6,13 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 from shc import hamming
 from shc.center_plots import centers_frame
 from shc.centers import CenterStep
 from shc.figures import Figure
-from shc.widgets import BitFlipper, CenterControls, HistorySlider, RetrievalBrowser, flipper_figure
+from shc.widgets import BitFlipper, CenterControls, HistorySlider, flipper_figure
 
 S = np.array([[1, 0.5, -0.5], [0.5, 1, -0.5], [-0.5, -0.5, 1]])
 PNG = b"\x89PNG"
@@ -283,81 +282,8 @@ def test_flipper_wants_one_name_per_code():
         BitFlipper(CODES, ["cat", "dog"])
 
 
-@pytest.fixture
-def browser():
-    rng = np.random.default_rng(0)
-    x = torch.from_numpy(rng.integers(0, 255, (46, 3, 8, 8), dtype=np.uint8))
-    y = torch.from_numpy(rng.integers(0, 4, 46))
-    codes = rng.choice([-1, 1], (46, 6)).astype(np.int8)
-    names, groups = ["cat", "dog", "car", "bus"], np.array([0, 0, 1, 1])
-    return RetrievalBrowser(x[:6], codes[:6], y[:6], x[6:], codes[6:], y[6:], names, groups, neighbors=5)
-
-
-def test_browser_shows_the_nearest(browser):
-    for query in (0, 3):
-        browser.query.value = query
-        index, distance = hamming.nearest(browser.query_codes[[query]], browser.database_codes, 5)
-        assert np.array_equal(browser.found([query])[0], index)
-        right = (browser.y_database[index[0]] == browser.y_query[query]).sum()
-        name = browser.class_names[browser.y_query[query]]
-        assert browser.told.value == (
-            f"query {query}: {name}; {right} of 5 neighbors of the same class, "
-            f"at {', '.join(map(str, distance[0]))} bits"
-        )
-        assert f"{name}, {right} of 5 neighbors of the same class" in browser.alt
-
-
-def test_browser_buttons_go_around(browser):
-    browser.previous.click()
-    assert browser.query.value == 5
-    browser.next.click()
-    browser.next.click()
-    assert browser.query.value == 1
-    browser.random.click()
-    assert 0 <= browser.query.value < 6 and f"query {browser.query.value}:" in browser.told.value
-
-
-def test_browser_frames_tell_class_and_super_class(browser, monkeypatch):
-    seen = {}
-    monkeypatch.setattr(
-        "shc.plots.retrieval_strips", lambda q, n, distance, relation, *names: seen.update(relation=relation)
-    )
-    browser.strips([0, 1, 2])
-    index, _ = browser.found([0, 1, 2])
-    for i, row in enumerate(index):
-        for j, found in enumerate(row):
-            mine, theirs = browser.y_query[i], browser.y_database[found]
-            assert seen["relation"][i, j] == (2 if mine == theirs else 1 if mine // 2 == theirs // 2 else 0)
-
-
-def test_browser_static_shows_a_few_queries(browser):
-    figure = browser.static()
-    assert len(figure.axes) == 4 * 6 and figure.alt.count("of 5 neighbors") == 4
-    browser.query.value = 5
-    assert len(browser.static().axes) == 6, "the last query has none after it"
-
-
-def test_browser_wants_matching_numbers(browser):
-    b = browser
-    with pytest.raises(ValueError, match=r"database: 40 images, 39 codes, 40 labels"):
-        RetrievalBrowser(
-            b.x_query, b.query_codes, b.y_query, b.x_database, b.database_codes[1:], b.y_database, NAMES, b.groups
-        )
-    with pytest.raises(ValueError, match=r"query: 0 images.*at least one image"):
-        RetrievalBrowser(
-            b.x_query[:0],
-            b.query_codes[:0],
-            b.y_query[:0],
-            b.x_database,
-            b.database_codes,
-            b.y_database,
-            NAMES,
-            b.groups,
-        )
-
-
-def test_a_notebook_read_elsewhere_keeps_the_picture(browser):
-    for widget in (controls(), BitFlipper(CODES, NAMES), browser):
+def test_a_notebook_read_elsewhere_keeps_the_picture():
+    for widget in (controls(), BitFlipper(CODES, NAMES)):
         data, metadata = widget._repr_mimebundle_()
         assert "application/vnd.jupyter.widget-view+json" in data and data["image/png"].startswith(PNG)
         assert metadata["image/png"]["alt"] == data["text/plain"] == widget.alt
