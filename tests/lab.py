@@ -11,7 +11,6 @@ the console are kept in `lab.errors`.
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,25 +18,13 @@ import time
 import urllib.request
 from pathlib import Path
 
-import pytest
+from chromium import QUIET, executable
 
 ROOT = Path(__file__).resolve().parent.parent
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run",
-)  # fmt: skip
 SETTINGS = {  # no question that stands before the notebook
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "docmanager-extension/plugin": {"autosave": False},
 }
-
-
-def chromium():
-    """The browser's path; without one tests are skipped, or fail where SHC_REQUIRE_BROWSER is set, as in .ci/run."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None and os.environ.get("SHC_REQUIRE_BROWSER"):
-        pytest.fail("SHC_REQUIRE_BROWSER is set, and there is no chromium on the PATH; install it")
-    return found or pytest.skip("no chromium on the PATH; SHC_REQUIRE_BROWSER=1 makes this a failure")
 
 
 class Lab:
@@ -51,12 +38,12 @@ class Lab:
     def __enter__(self):
         from playwright.sync_api import sync_playwright
 
-        browser = chromium()
+        browser = executable()
         try:
             self._start_server()
             player = sync_playwright().start()
             self._ends.append(player.stop)
-            window = player.chromium.launch(executable_path=browser, args=FLAGS)
+            window = player.chromium.launch(executable_path=browser, args=list(QUIET))
             self._ends.append(window.close)
             self.page = window.new_page(viewport=dict(width=1400, height=1200))
             self.page.set_default_timeout(self.seconds * 1000)

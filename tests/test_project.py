@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from lab import chromium
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -113,14 +112,6 @@ def test_ci_script_is_executable_and_runs_make_test_last():
     assert recipe.splitlines()[-1].strip() == "$(BIN)/python -m pytest"  # its closing line ends the output
     for tool in ("ruff check", "ruff format --check", "mypy"):
         assert tool in recipe
-
-
-@pytest.mark.parametrize("required, ends", [("1", pytest.fail.Exception), ("", pytest.skip.Exception)])
-def test_a_missing_browser_fails_in_ci_and_skips_elsewhere(monkeypatch, tmp_path, required, ends):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("SHC_REQUIRE_BROWSER", required)
-    with pytest.raises(ends, match="no chromium"):
-        chromium()
 
 
 def test_what_is_no_module_is_packaged():
