@@ -79,6 +79,10 @@ class Figure(MatplotlibFigure):
         super().clear(keep_observers)
         self.parts, self.moving, self._still = {}, [], None
 
+    def refresh(self) -> None:
+        """Draw also what does not move in the next frame, say because the limits of an axis changed."""
+        self._still = None
+
     @property
     def finest(self) -> float:
         """Pixels an inch of the stored picture."""

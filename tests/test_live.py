@@ -272,7 +272,7 @@ def test_the_loss_panel_shows_all_steps_and_marks_the_one_shown():
     right = centers_frame(S, steps, 12).axes[2]
     assert list(right.lines[0].get_ydata()) == [s.loss for s in steps]
     assert (right.lines[2].get_xdata()[0], right.lines[2].get_ydata()[0]) == (12, 1 / 13)
-    assert right.get_xlim() == (0, 29)
+    assert right.get_xlim() == (0, 30), "the next round number"
     assert centers_frame(S, [step_of(CODES, loss=-0.1)]).axes[2].get_ylim() == (0, 1), "a loss of 0 still has an axis"
 
 
