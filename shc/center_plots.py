@@ -199,8 +199,12 @@ def draw_centers(
     order: np.ndarray,
     min_distance: int | None = None,
     beside: "Sequence[CenterStep]" = (),
+    last: int = 0,
 ) -> None:
-    """Draw `centers_frame` on an empty figure, or bring one that was drawn before up to date."""
+    """Draw `centers_frame` on an empty figure, or bring one that was drawn before up to date.
+
+    The axis of the loss goes to step `last` at least: a frame costs least where the axes stay as they are.
+    """
     step = steps[at]
     wanted = step.required_distance if min_distance is None else min_distance
     changes = [b.step for a, b in itertools.pairwise(steps) if a.required_distance != b.required_distance]
@@ -224,7 +228,7 @@ def draw_centers(
     # the first steps fall so far that the rest would be a flat line: they may leave the picture
     top = max(max(s.loss, s.best_loss) for run in (steps, beside) for s in run[len(run) // 20 :])
     most = max(int(s.histogram.max()) for s in (step, *beside[-1:]))
-    last = max(run[-1].step for run in (steps, beside) if run)
+    last = max(last, *(run[-1].step for run in (steps, beside) if run))
     # round numbers change seldom: only then must the axes be drawn anew
     limits = (_rounded(1.3 * max(most, 1)), max(_rounded(last), steps[0].step + 1), _rounded(1.4 * top) or 1)
     if parts.get("limits") != limits:

@@ -104,6 +104,7 @@ class CenterControls(Pictured):
         super().__init__()
         self.S, self.num_bits, self.interval = S, bits, interval
         self.sweeps = sweeps or max(1, round(SECONDS / (len(S) * visit_seconds(len(S), bits))))
+        self.last = min(RECORDS, self.sweeps * len(S))  # about the number of the last step
         self.order = plots.dendrogram_order(S)
         self.figure = Figure()
         self.factory: Factory = factory or centers.optimize_centers
@@ -275,7 +276,7 @@ class CenterControls(Pictured):
         """Have the optimizer keep the slider's distance, until it shows what is kept."""
         optimizer = self._optimizer
         while (wanted := self.distance.value) != self._asked and optimizer is not None:
-            self._tell(f"looking for centers at least {wanted} bits apart …", "⏳")
+            self._tell(f"looking for centers at least {wanted} bits apart …", "")
             self._answer(wanted, await asyncio.to_thread(self._keep, optimizer, wanted))
 
     def _keep(self, optimizer: "CenterOptimizer", min_distance: int) -> str:
@@ -327,7 +328,7 @@ class CenterControls(Pictured):
 
     def _draw(self) -> None:
         steps = list(self.steps)  # more may come while they are drawn
-        draw_centers(self.figure, self.S, steps, -1, self.order, beside=self.beside)
+        draw_centers(self.figure, self.S, steps, -1, self.order, beside=self.beside, last=self.last)
         self.show(self.figure)
         temperature = f" · temperature {steps[-1].temperature:.0f}" if steps[-1].temperature else ""
         self.status.value = html.escape(centers_status(steps[-1]) + temperature)

@@ -2,9 +2,12 @@
 
 import asyncio
 import itertools
+import runpy
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,7 +62,7 @@ def many(*args, **options):
 def quick(monkeypatch):
     """Small pictures instead of frames, for tests of what buttons do."""
 
-    def draw(figure, S, steps, at, order, beside=()):
+    def draw(figure, S, steps, at, order, beside=(), last=0):
         figure.set_size_inches(1, 1)
         figure.alt = f"frame of step {steps[at].step}" + (f" beside {beside[-1].step}" if beside else "")
 
@@ -146,7 +149,7 @@ def test_what_is_shown_is_never_half_a_second_old(quick, monkeypatch):
     """Under load: drawing takes 0.15 s, a step 0.01 s; frames are skipped, the newest state is shown."""
     shown = []
 
-    def draw(figure, S, steps, at, order, beside=()):
+    def draw(figure, S, steps, at, order, beside=(), last=0):
         newest = len(steps)
         time.sleep(0.15)
         shown.append((newest, time.monotonic()))
@@ -312,6 +315,24 @@ def test_start_without_an_event_loop_says_so(quick):
     widget = controls()
     widget.start.click()
     assert "works in a notebook" in widget.message.value and not widget.running
+
+
+def test_watching_neither_holds_the_optimizer_up_nor_lags():
+    """The bounds are loose, since tests share the machine; `benchmarks/live.py` measures on a free one."""
+    path = Path(__file__).parent.parent / "benchmarks" / "live.py"
+    live = SimpleNamespace(**runpy.run_path(str(path)))
+    S = live.class_similarity(100)
+    runs = [(live.alone(S, 32, 4000), live.watched(S, 32, 4000)) for _ in range(4)][1:]
+    alone, watched = min(bare for bare, _ in runs), min(seen["seconds"] for _, seen in runs)
+    assert watched < 1.5 * alone, f"{alone:.2f} s alone, {watched:.2f} s watched"
+    assert min(seen["lag"] for _, seen in runs) < 1 and all(seen["frames"] >= 2 for _, seen in runs)
+
+
+def test_dead_controls_say_so():
+    """JupyterLab gives a class to widgets whose kernel is gone; the styles are there from the beginning."""
+    for widget in (controls(), HistorySlider([controls().steps[0]], S)):
+        assert widget.gone in widget.children and "shc-widget" in widget._dom_classes
+        assert "jupyter-widgets-disconnected" in widget.gone.value and "run this cell again" in widget.gone.value
 
 
 def test_controls_static_is_the_end_of_a_real_run():
