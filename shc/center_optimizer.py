@@ -6,7 +6,7 @@ the best set and measures.
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -107,6 +107,10 @@ class CenterOptimizer:
                 self._best.begin(codes)
         return next(self._steps)
 
+    def close(self) -> None:
+        """End it; no more steps come."""
+        self._steps.close()
+
     def keep(self, min_distance: int) -> None:
         """Keep this minimum distance (bits) from the next step on.
 
@@ -132,7 +136,7 @@ class CenterOptimizer:
             raise ValueError('only solver="shc" with workers=1 takes changes while it runs; begin another run instead')
         return self._find
 
-    def _records(self, rounds: Iterator[Progress], spent: float, keep_any: bool) -> Iterator[CenterStep]:
+    def _records(self, rounds: Iterator[Progress], spent: float, keep_any: bool) -> Generator[CenterStep, None, None]:
         """Records of the solver's progress; the time that the caller takes between two of them is not counted."""
         resumed, step, optimal = perf_counter(), 0, False
         problem, best = self._problem, self._best

@@ -35,11 +35,11 @@ STATIC_SWEEPS = 200  # visits per center of the run behind CenterControls.static
 
 # JupyterLab marks every part of a widget whose kernel is gone by a class: its controls fade and say so, pictures stay
 GONE = """<style>
-.shc-widget .shc-gone { display: none }
-.shc-widget.jupyter-widgets-disconnected .shc-gone { display: block }
+.shc-widget > .shc-gone { display: none }
+.shc-widget.jupyter-widgets-disconnected > .shc-gone { display: block }
 .shc-widget.jupyter-widgets-disconnected .jupyter-widgets-disconnected::before { display: none }
 .shc-widget.jupyter-widgets-disconnected .widget-hbox { opacity: 0.4; pointer-events: none }
-</style><div class="shc-gone"><b>⚠ The kernel was restarted, these controls are dead: run this cell again.</b></div>"""
+</style><b>⚠ The kernel was restarted, these controls are dead: run this cell again.</b>"""
 
 Factory = Callable[..., "CenterOptimizer"]
 
@@ -52,6 +52,7 @@ class Pictured(ipw.VBox):
         self.alt = ""
         self.add_class("shc-widget")
         self.gone = ipw.HTML(GONE)
+        self.gone.add_class("shc-gone")
         layout = ipw.Layout(max_width="100%", object_fit="contain", align_self="flex-start")
         self.image = ipw.Image(format="png", layout=layout)
 
@@ -134,7 +135,7 @@ class CenterControls(Pictured):
             False, description="Compare", tooltip="keep this run beside the next", layout=ipw.Layout(width="6rem")
         )
         # as high also when there is nothing to tell, so that the picture stays where it is
-        self.message = ipw.HTML(layout=ipw.Layout(min_height="2.4rem"))
+        self.message = ipw.HTML(layout=ipw.Layout(min_height="1.6rem"))
         self.status = ipw.HTML()
         self.children = [
             row([self.start, self.pause, self.step, self.reset, self.compare, self.seed]),
