@@ -29,9 +29,13 @@ PRECISE = 3000  # classes; above, the descent computes in float32, half the memo
 TOLERANCE = {np.float64: 1e-6, np.float32: 1.0}  # smaller gains are rounding
 
 
-@dataclass(frozen=True)
+@dataclass
 class Problem:
-    """min mean(w (S − HᵀH/K)²) + balance/C² (‖Σh‖² − KC) over centers that keep `min_distance`; see `of`."""
+    """min mean(w (S − HᵀH/K)²) + balance/C² (‖Σh‖² − KC) over centers that keep `min_distance`; see `of`.
+
+    `min_distance` and `heat`, a factor on the temperatures, may change while a set is annealed: `anneal` and `descend`
+    read them anew after every Progress that they yield.
+    """
 
     similarity: np.ndarray  # [C, C]
     bits: int
@@ -39,6 +43,7 @@ class Problem:
     weights: np.ndarray  # [C, C], or [1, 1] where all pairs weigh the same
     balance: float
     free: np.ndarray  # int64 [F], the classes whose centers may change
+    heat: float = 1.0
 
     @classmethod
     def of(
@@ -170,17 +175,19 @@ def anneal(
     if hold:
         penalty[:] = HARD * problem.unit * BOOST**ROUNDS
     ends = np.linspace(0, visits, records + 1).round().astype(int)
-    cap, codes = np.float32(problem.cap), start
+    codes = start
     for r in range(records):
+        hot, cold = problem.heat * temperature[r : r + 2]
         moves.anneal(
-            a, cap, True, EXCHANGES, TWINS, ends[r + 1] - ends[r],
-            temperature[r], temperature[r + 1], penalty[r], penalty[r + 1], False, state,
+            a, np.float32(problem.cap), True, EXCHANGES, TWINS, ends[r + 1] - ends[r],
+            hot, cold, penalty[r], penalty[r + 1], False, state,
         )  # fmt: skip
         codes = _codes(a)
         found = _feasible_neighbor(problem, codes) if r % LOOK == LOOK - 1 else None
-        yield Progress("anneal", float(temperature[r + 1]), codes, found)
+        yield Progress("anneal", float(cold), codes, found)
     cold, strength, more = temperature[-1], penalty[-1], max(visits // 20, 2 * len(problem.free))
     for _ in range(ROUNDS):
+        cap = np.float32(problem.cap)
         if moves.violations(a.inner, cap) == 0:
             break
         moves.anneal(a, cap, True, EXCHANGES, TWINS, more, cold, cold, strength, BOOST * strength, False, state)
@@ -198,22 +205,25 @@ def descend(problem: Problem, codes: np.ndarray, state: np.ndarray) -> Iterator[
     """
     from shc import moves
 
-    if not problem.measure(codes).feasible:
-        repaired = _feasible_neighbor(problem, codes)
-        if repaired is None:
-            repaired = repair(codes, problem.min_distance, problem.free, state, sweeps=200)
-        if repaired is None:
-            yield Progress("descend", 0.0, codes, None)
-            return
-        codes = repaired
     dtype = np.float64 if len(codes) <= PRECISE else np.float32
-    a = problem.arrays(codes, dtype)
+    kept = None
     for count in itertools.count():
+        if problem.min_distance != kept:  # at first, and when it was changed meanwhile
+            kept = problem.min_distance
+            if not problem.measure(codes).feasible:
+                repaired = _feasible_neighbor(problem, codes)
+                if repaired is None:
+                    repaired = repair(codes, kept, problem.free, state, sweeps=200)
+                if repaired is None:
+                    yield Progress("descend", 0.0, codes, None)
+                    return
+                codes = repaired
+            a = problem.arrays(codes, dtype)
         exchanges = len(codes) <= PATIENT or (len(codes) <= IMPATIENT and count < 10)
         taken = moves.polish(a, dtype(problem.cap), exchanges, dtype(TOLERANCE[dtype] * problem.scale))
         codes = _codes(a)
         yield Progress("descend", 0.0, codes, codes, optimal=not taken)
-        if not taken:
+        if not taken and problem.min_distance == kept:
             return
 
 

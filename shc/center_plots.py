@@ -3,6 +3,8 @@
 Distances are in bits. Data in, `Figure` out; all can be called from `shc.plots`.
 """
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ from shc.class_plots import (
     square,
     whole,
 )
-from shc.figures import BLUE, GREY, NAMED, ORANGE, SERIES, Figure, figure_of, new_figure, signed, styled
+from shc.figures import BLUE, GREEN, GREY, NAMED, ORANGE, SERIES, Figure, figure_of, new_figure, signed, styled
 
 if TYPE_CHECKING:
     from shc.centers import CenterStep
@@ -175,14 +177,16 @@ def centers_frame(
     at: int = -1,
     order: np.ndarray | None = None,
     min_distance: int | None = None,
+    beside: "Sequence[CenterStep]" = (),
 ) -> Figure:
     """The centers of `steps[at]`: HᵀH/K as a heat map, distances between the classes, and the loss of all steps.
 
     `order` int64 [C] sorts the heat map (by default S's dendrogram); `min_distance` in bits (by default the step's
-    own) is drawn as a line, and a set that breaks it is said to.
+    own) is drawn as a line, and a set that breaks it is said to. `beside` are the steps of another run for the same S
+    and bits: its last set is drawn to the left and into the same axes.
     """
     figure = Figure()
-    draw_centers(figure, S, steps, at, dendrogram_order(S) if order is None else order, min_distance)
+    draw_centers(figure, S, steps, at, dendrogram_order(S) if order is None else order, min_distance, beside)
     return figure
 
 
@@ -194,31 +198,44 @@ def draw_centers(
     at: int,
     order: np.ndarray,
     min_distance: int | None = None,
+    beside: "Sequence[CenterStep]" = (),
+    last: int = 0,
 ) -> None:
-    """Draw `centers_frame` on an empty figure, or bring one that was drawn before up to date."""
+    """Draw `centers_frame` on an empty figure, or bring one that was drawn before up to date.
+
+    The axis of the loss goes to step `last` at least: a frame costs least where the axes stay as they are.
+    """
     step = steps[at]
     wanted = step.required_distance if min_distance is None else min_distance
-    kind = (len(S), len(step.histogram), wanted)
+    changes = [b.step for a, b in itertools.pairwise(steps) if a.required_distance != b.required_distance]
+    kind = (len(S), len(step.histogram), wanted, bool(changes), id(beside[-1]) if beside else None)
     if figure.parts.get("kind") != kind:
         figure.clear()
-        _centers_parts(figure, step, wanted)
-        figure.parts["kind"] = kind
+        _centers_parts(figure, step, wanted, bool(changes), beside, order)
+        figure.parts.update(kind=kind, beside=beside)  # held, or another object could get its id
     parts = figure.parts
     _, middle, right = figure.axes[:3]
     parts["heat"].set_data(center_similarity(step.codes)[np.ix_(order, order)])
-
     for bar, count in zip(parts["bars"], step.histogram, strict=True):
         bar.set_height(count)
-    middle.set_ylim(0, 1.3 * max(int(step.histogram.max()), 1))
+        bar.set_visible(count > 0)  # most have none, and a bar takes a millisecond
 
     shown = thinned(steps)
     for line, values in zip(parts["losses"], ([s.loss for s in shown], [s.best_loss for s in shown]), strict=True):
         line.set_data([s.step for s in shown], values)
     parts["now"].set_data([step.step], [step.loss])
-    right.set_xlim(steps[0].step, max(steps[-1].step, steps[0].step + 1))
+    parts["changes"].set_data(np.repeat(changes, 3), np.tile([0, 0.72, np.nan], len(changes)))
     # the first steps fall so far that the rest would be a flat line: they may leave the picture
-    top = max(max(s.loss, s.best_loss) for s in steps[len(steps) // 20 :])
-    right.set_ylim(0, 1.4 * top if top > 0 else 1)
+    top = max(max(s.loss, s.best_loss) for run in (steps, beside) for s in run[len(run) // 20 :])
+    most = max(int(s.histogram.max()) for s in (step, *beside[-1:]))
+    last = max(last, *(run[-1].step for run in (steps, beside) if run))
+    # round numbers change seldom: only then must the axes be drawn anew
+    limits = (_rounded(1.3 * max(most, 1)), max(_rounded(last), steps[0].step + 1), _rounded(1.4 * top) or 1)
+    if parts.get("limits") != limits:
+        parts["limits"] = limits
+        middle.set_ylim(0, limits[0])
+        right.set(xlim=(steps[0].step, limits[1]), ylim=(0, limits[2]))
+        figure.refresh()
     told = (
         f"HᵀH/K at step {step.step} ({step.stage})",
         f"closest pair: {step.min_distance} bits {'✓' if step.min_distance >= wanted else '✗ too close'}",
@@ -227,35 +244,67 @@ def draw_centers(
     for title, text in zip(parts["titles"], told, strict=True):
         title.set_text(text)
     figure.alt = f"Hash centers of {len(S)} classes: similarity, distances and loss; {centers_status(step, wanted)}"
+    if beside:
+        figure.alt += f"; beside a run kept at {centers_status(beside[-1])}"
 
 
-def _centers_parts(figure: Figure, step: "CenterStep", wanted: int) -> None:
+def _centers_parts(
+    figure: Figure, step: "CenterStep", wanted: int, changed: bool, beside: "Sequence[CenterStep]", order: np.ndarray
+) -> None:
     """The axes and artists of `draw_centers`; places are fixed, since finding them takes longer than a frame."""
     width, height = 11.5, 3.6
     figure.set_size_inches(width, height)
+    places = (  # inches: left, low, across, up
+        ((2.5, 1.0, 2.25, 2.25), (6.05, 0.55, 2.25, 2.7), (9.05, 0.55, 2.35, 2.7), (4.83, 1.2, 0.1, 1.85))
+        if beside
+        else ((0.15, 0.4, 2.85, 2.85), (4.55, 0.55, 2.75, 2.7), (8.25, 0.55, 3.05, 2.7), (3.1, 0.68, 0.12, 2.3))
+    )
     left, middle, right, bar = (
-        figure.add_axes((x / width, low / height, across / width, up / height))
-        for x, low, across, up in (
-            (0.15, 0.4, 2.85, 2.85), (4.55, 0.55, 2.75, 2.7), (8.25, 0.55, 3.05, 2.7), (3.1, 0.68, 0.12, 2.3),
-        )
-    )  # fmt: skip
+        figure.add_axes((x / width, low / height, across / width, up / height)) for x, low, across, up in places
+    )
     parts: dict[Any, Any] = figure.parts
     classes = len(step.codes)
     parts["heat"] = left.imshow(np.zeros((classes, classes)), vmin=-1, vmax=1)
-    left.set(xticks=[], yticks=[], xlabel=f"{classes} classes, similar ones side by side")
+    left.set(xticks=[], yticks=[], xlabel="this run" if beside else f"{classes} classes, similar ones side by side")
     figure.colorbar(parts["heat"], cax=bar, ticks=[-1, 0, 1])
     parts["bars"] = draw_distances(middle, step.histogram, wanted)
     middle.set_xlim(-1, len(step.histogram))
     middle.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    middle.legend(loc="upper right")
     parts["losses"] = draw_loss(right, [])
     parts["now"] = right.plot([], [], "o", color="black", ms=5, clip_on=False)[0]
+    changes: dict[str, Any] = dict(color=ORANGE, lw=1.5, ls=":", label="minimum changed" if changed else None)
+    parts["changes"] = right.plot([], [], transform=right.get_xaxis_transform(), **changes)[0]
     right.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     right.yaxis.set_major_locator(MaxNLocator(5))
-    right.legend(loc="upper right")
+    if beside:
+        _draw_beside(figure, beside, order, (0.1 / width, 1.0 / height, 2.25 / width, 2.25 / height))
+    for axes in (middle, right):
+        axes.legend(loc="upper right", **(dict(fontsize=8, handlelength=1.6) if beside else {}))
     parts["titles"] = [axes.set_title("", y=1) for axes in (left, middle, right)]
-    changing = [middle.yaxis, right.xaxis, right.yaxis]
-    figure.moving = [parts["heat"], *parts["bars"], *parts["losses"], parts["now"], *changing, *parts["titles"]]
+    figure.moving = [parts["heat"], *parts["bars"], *parts["losses"], parts["changes"], parts["now"], *parts["titles"]]
+
+
+def _draw_beside(figure: Figure, steps: "Sequence[CenterStep]", order: np.ndarray, place: Any) -> None:
+    """The kept run: its heat map in `place`, its distances and loss as lines in the axes of the other run."""
+    step, (_, middle, right) = steps[-1], figure.axes[:3]
+    heat = figure.add_axes(place)
+    heat.imshow(center_similarity(step.codes)[np.ix_(order, order)], vmin=-1, vmax=1)
+    kept = f"kept run, d = {step.required_distance}"
+    heat.set(xticks=[], yticks=[], xlabel=f"{kept}\nclosest pair {step.min_distance} bits, f = {step.loss:.4f}")
+    heat.set_title(f"HᵀH/K at step {step.step} ({step.stage})", y=1)
+    edges = np.arange(len(step.histogram) + 1) - 0.5
+    middle.stairs(step.histogram, edges, color=GREEN, lw=1.8, label=kept)
+    shown = thinned(steps)
+    line: dict[str, Any] = dict(color=GREEN, lw=1.8, ls="-.", label=f"best of the {kept}")
+    right.plot([s.step for s in shown], [s.best_loss for s in shown], **line)
+
+
+def _rounded(value: float) -> float:
+    """The next round number from `value` on."""
+    if value <= 0:
+        return 0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(n * power for n in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 20) if n * power >= value)
 
 
 def centers_status(step: "CenterStep", min_distance: int | None = None) -> str:

@@ -2,50 +2,25 @@
 
 Minimizes f(H) = mean over all C² entries of (S − HᵀH/K)², S the class similarity, while every two centers stay at
 least the minimum distance d apart (SHC, Chen et al. 2025). `optimize_centers` yields a record per step, for live
-plots; `solve` drains it. The search itself is in `shc.annealing`, the paper's solver in `shc.published`.
+plots; `solve` drains it. What it returns is a `shc.center_optimizer.CenterOptimizer`, the search itself is in
+`shc.annealing`, the paper's solver in `shc.published`.
 """
 
-import itertools
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
-from shc.annealing import Problem, Progress, anneal, descend, state_of, visit_seconds
-from shc.constructions import centers_at_distance, distance_only_centers, random_centers
+from shc.annealing import Problem, visit_seconds
+from shc.center_optimizer import Best, CenterOptimizer, CenterStep, search
+from shc.constructions import centers_at_distance, distance_only_centers
 from shc.hamming import as_codes, check_size, min_distance_rule, minimum_distance
 
 SOLVERS = ("shc", "paper", "paper-code")
 FEW, MANY = 32, 64  # for up to FEW classes MANY short runs beat a long one
 ROUNDING = 1e-5  # how far S may be from symmetric, or its diagonal from 1
-
-
-@dataclass(frozen=True)
-class CenterStep:
-    """What a center optimizer has after one step.
-
-    `loss` (weights and balance included), `min_distance` (bits), `feasible`, `histogram` (int64 [K+1], pairs at each
-    distance) and `codes` (int8 [C, K]) describe the current set; `best_loss` and `best_codes` the best set so far that
-    keeps `required_distance`. `stage` is "start", "anneal", "restart" (one that ran in a process of its own), "round"
-    (published solvers), "descend" or "done"; the codes of "done" are the result. `local_optimum` as in CenterSet.
-    """
-
-    step: int
-    stage: str
-    loss: float
-    best_loss: float
-    min_distance: int
-    feasible: bool
-    temperature: float
-    histogram: np.ndarray
-    codes: np.ndarray
-    seconds: float
-    best_codes: np.ndarray
-    required_distance: int
-    local_optimum: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +78,7 @@ def optimize_centers(
     restarts: int | None = None,
     workers: int = 1,
     records: int = 100,
-) -> Iterator[CenterStep]:
+) -> CenterOptimizer:
     """Optimize hash centers for a class similarity S [C, C] and yield a CenterStep now and then.
 
     - `min_distance`: "rule" (the paper's d; if no such set is found, the next smaller), a whole number (kept, or
@@ -121,7 +96,8 @@ def optimize_centers(
     - `records`: at most so many steps are yielded while annealing, all restarts together; fewer above 1,000 classes.
 
     Stop or interrupt it whenever you like: the last record's `best_codes` keep the distance. The same seed gives the
-    same steps, their `seconds` apart (the first run on a machine also compiles, which takes some).
+    same steps, their `seconds` apart (the first run on a machine also compiles, which takes some). The minimum distance
+    and the temperatures can be changed between two steps (see CenterOptimizer), unless `workers` share the restarts.
 
     Raises ValueError, at the call, for a request that makes no sense or whose distance cannot be reached.
 
@@ -152,15 +128,21 @@ def optimize_centers(
             restarts = MANY if classes <= FEW and sweeps is None else 1
         effort = default_sweeps(classes, bits) if sweeps is None else sweeps
         records = min(records, max(10, 100_000 // classes))
-        rounds = _search(problem, feasible, begin, seed, effort, restarts, workers, records)
-        return _records(problem, feasible, rounds, perf_counter() - began)
+
+        def find(wanted: int, near: np.ndarray) -> np.ndarray:
+            return centers_at_distance(bits, classes, wanted, seed, held, near)[1]
+
+        best = Best(problem, feasible)
+        rounds = search(best, begin, seed, effort, restarts, workers, records)
+        shared = workers > 1 and restarts > 1
+        return CenterOptimizer(best, rounds, perf_counter() - began, find=None if shared else find)
     from shc.published import BALANCE, augmented_lagrangian
 
     begin = distance_only_centers(bits, classes, seed)
     mu = BALANCE if balance is None else balance
     rounds = augmented_lagrangian(S, begin, distance, balance=mu, as_coded=solver == "paper-code")
-    problem = Problem.of(S, bits, distance)
-    return _records(problem, begin, rounds, perf_counter() - began, keep_any=solver == "paper")
+    best = Best(Problem.of(S, bits, distance), begin)
+    return CenterOptimizer(best, rounds, perf_counter() - began, keep_any=solver == "paper")
 
 
 def solve(S: np.ndarray, bits: int, *, bound: bool = False, **options) -> CenterSet:
@@ -260,104 +242,6 @@ def check_similarity(S: np.ndarray) -> np.ndarray:
         S = S.copy()
         np.fill_diagonal(S, 1.0)
     return S
-
-
-def _search(
-    problem: Problem, feasible: np.ndarray, begin: np.ndarray | None, seed: int, sweeps: int, restarts: int,
-    workers: int, records: int,
-) -> Iterator[Progress]:  # fmt: skip
-    """The package's own solver: annealing, `restarts` times, then a check that the best set is a local optimum."""
-    best, best_loss = feasible, problem.measure(feasible).loss
-    runs = [
-        (problem, feasible, begin, seed, restart, sweeps, max(1, records // restarts)) for restart in range(restarts)
-    ]
-    if workers > 1 and restarts > 1:
-        from joblib import Parallel, delayed
-
-        steps = Parallel(n_jobs=min(workers, restarts), return_as="generator")(delayed(_best_of)(*run) for run in runs)
-    else:
-        steps = itertools.chain.from_iterable(_restart(*run) for run in runs)
-    reached = False
-    for progress in steps:
-        reached |= progress.stage != "anneal" and progress.found is not None
-        if progress.found is not None and (value := problem.measure(progress.found).loss) < best_loss:
-            best, best_loss = progress.found, value
-        if restarts == 1 or progress.stage != "descend" or progress.optimal:
-            yield progress
-    if best is feasible or not reached:  # so tight a distance that the way through violations did not lead back
-        for progress in anneal(problem, feasible, state_of(seed, restarts), sweeps, records, hold=True):
-            if progress.found is not None and (value := problem.measure(progress.found).loss) < best_loss:
-                best, best_loss = progress.found, value
-            yield progress
-    yield from descend(problem, best, state_of(seed))
-
-
-def _restart(
-    problem: Problem, feasible: np.ndarray, begin: np.ndarray | None, seed: int, restart: int, sweeps: int,
-    records: int,
-) -> Iterator[Progress]:  # fmt: skip
-    """One annealing run, from `begin` or from random centers."""
-    first = begin
-    if first is None:
-        # Not from `feasible`: an algebraic code's even distances would survive the highest temperature.
-        first = feasible.copy()
-        first[problem.free] = random_centers(problem.bits, len(feasible), 1000 * seed + restart)[problem.free]
-    return anneal(problem, first, state_of(seed, restart), sweeps, records, warm=begin is not None)
-
-
-def _best_of(problem: Problem, *options: Any) -> Progress:
-    """The best set of one restart, for a process of its own."""
-    best = None
-    for progress in _restart(problem, *options):
-        if progress.found is not None:
-            value = problem.measure(progress.found).loss
-            if best is None or value < best[0]:
-                best = value, progress.found
-    codes = progress.codes if best is None else best[1]
-    return Progress("restart", 0.0, codes, None if best is None else codes)
-
-
-def _records(
-    problem: Problem, start: np.ndarray, rounds: Iterator[Progress], spent: float, keep_any: bool = False
-) -> Iterator[CenterStep]:
-    """Records of a solver's progress; `start` keeps the distance, and so does the result unless `keep_any`.
-
-    `spent` seconds have gone before; the time that the caller takes between two records is not counted.
-    """
-    resumed = perf_counter()
-    step = 0
-    now = problem.measure(start)
-    best = result = start
-    best_loss = result_loss = now.loss
-    optimal = False
-
-    def record(stage: str, codes: np.ndarray, temperature: float = 0.0) -> CenterStep:
-        nonlocal spent
-        spent += perf_counter() - resumed
-        return CenterStep(
-            step=step, stage=stage, loss=now.loss, best_loss=best_loss, min_distance=now.min_distance,
-            feasible=now.feasible, temperature=temperature, histogram=now.histogram, codes=codes, seconds=spent,
-            best_codes=best, required_distance=problem.min_distance, local_optimum=stage == "done" and optimal,
-        )  # fmt: skip
-
-    yield record("start", start)
-    resumed = perf_counter()
-    for progress in rounds:
-        step += 1
-        now = problem.measure(progress.codes)
-        if now.loss < result_loss:
-            result, result_loss = progress.codes, now.loss
-        if progress.found is not None:
-            found = now if progress.found is progress.codes else problem.measure(progress.found)
-            if found.loss < best_loss:
-                best, best_loss = progress.found, found.loss
-            optimal = progress.optimal and found.loss <= best_loss
-        yield record(progress.stage, progress.codes, progress.temperature)
-        resumed = perf_counter()
-    step += 1
-    final = result if keep_any else best
-    now = problem.measure(final)
-    yield record("done", final)
 
 
 def _check_options(solver: str, balance: float | None, counts: dict[str, int | None]) -> None:

@@ -12,7 +12,16 @@ from shc.center_plots import draw_centers
 from shc.centers import CenterStep
 from shc.figures import Figure
 from shc.hamming import minimum_distance, pair_histogram
-from shc.live import LivePlot, centers_frame, centers_plot, duration, thinned, training_frame, training_plot
+from shc.live import (
+    LivePlot,
+    centers_frame,
+    centers_plot,
+    centers_status,
+    duration,
+    thinned,
+    training_frame,
+    training_plot,
+)
 
 
 class Clock:
@@ -272,7 +281,7 @@ def test_the_loss_panel_shows_all_steps_and_marks_the_one_shown():
     right = centers_frame(S, steps, 12).axes[2]
     assert list(right.lines[0].get_ydata()) == [s.loss for s in steps]
     assert (right.lines[2].get_xdata()[0], right.lines[2].get_ydata()[0]) == (12, 1 / 13)
-    assert right.get_xlim() == (0, 29)
+    assert right.get_xlim() == (0, 30), "the next round number"
     assert centers_frame(S, [step_of(CODES, loss=-0.1)]).axes[2].get_ylim() == (0, 1), "a loss of 0 still has an axis"
 
 
@@ -311,6 +320,44 @@ def test_a_frame_costs_a_fraction_of_a_new_figure():
     again = min(seconds(redraw) for _ in range(5))
     anew = min(seconds(lambda: centers_frame(S, steps, -1, order)._repr_mimebundle_()) for _ in range(5))
     assert again < 0.5 * anew, f"{again * 1e3:.0f} ms a frame, {anew * 1e3:.0f} ms a figure"
+
+
+def test_a_run_beside_another_is_drawn_into_the_same_axes():
+    kept = [step_of(np.roll(CODES, i, axis=1), step=i, loss=0.9 - i / 10) for i in range(4)]
+    now = [step_of(CODES, step=i, required=1 + i) for i in range(3)]
+    figure = centers_frame(S, now, 1, np.array([2, 0, 1]), beside=kept)
+    heat, middle, right, _, other = figure.axes
+    assert np.allclose(other.images[0].get_array(), heat.images[0].get_array()) and "step 3" in other.get_title("left")
+    assert list(middle.patches[-1].get_data().values) == list(kept[-1].histogram)
+    assert [list(line.get_ydata()) for line in right.lines if "kept" in line.get_label()] == [
+        [s.best_loss for s in kept]
+    ]
+    assert right.get_xlim() == (0, 3) and right.get_ylim()[1] > 1
+    assert "step 1 (anneal)" in figure.alt and figure.alt.endswith(centers_status(kept[-1]))
+
+    draw_centers(figure, S, now, 2, np.array([2, 0, 1]), beside=kept)
+    assert figure.frame() == centers_frame(S, now, 2, np.array([2, 0, 1]), beside=kept).frame()
+    draw_centers(figure, S, now, 2, np.array([2, 0, 1]))
+    assert len(figure.axes) == 4
+
+
+def test_steps_at_which_the_minimum_changed_are_marked():
+    steps = [step_of(CODES, step=i, required=1 if i < 5 else 2) for i in range(9)]
+    right = centers_frame(S, steps).axes[2]
+    (mark,) = (line for line in right.lines if line.get_label() == "minimum changed")
+    assert list(mark.get_xdata()) == [5, 5, 5]
+    labels = [text.get_text() for text in centers_frame(S, steps[:5]).axes[2].get_legend().get_texts()]
+    assert "minimum changed" not in labels
+
+
+def test_axes_go_to_round_numbers_so_that_they_seldom_change():
+    figure, limits = Figure(), set()
+    steps = [step_of(CODES, step=i, loss=1 / (1 + i)) for i in range(100)]
+    for known in range(1, 101):
+        draw_centers(figure, S, steps[:known], -1, np.arange(3), last=80)
+        limits.add((*figure.axes[2].get_xlim(), *figure.axes[2].get_ylim()))
+        assert steps[known - 1].step <= figure.axes[2].get_xlim()[1]
+    assert {high for _, high, *_ in limits} == {80, 100} and len(limits) < 20
 
 
 def test_centers_plot_ends_with_the_last_step(shown):

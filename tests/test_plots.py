@@ -546,3 +546,8 @@ def test_a_notebook_shows_figures_with_and_without_pyplot():
             assert metadata["image/png"]["alt"] == "a picture"
     finally:
         InteractiveShell.clear_instance()
+
+
+def test_a_quick_png_is_the_picture():
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(figures.quick_png(pixels)))), pixels)
