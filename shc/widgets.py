@@ -42,7 +42,7 @@ class BitFlipper(Pictured):
         self.choice.observe(lambda _: self._load(), "value")
         for bit in self.bits:
             bit.observe(lambda _: self._update(), "value")
-        self.children = [row([self.choice, self.undo]), row(self.bits), self.told, self.image]
+        self.children = [row([self.choice, self.undo]), row(self.bits), self.gone, self.told, self.image]
         self._load()
 
     @property
