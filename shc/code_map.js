@@ -89,10 +89,12 @@ function render(context) {
     draw();
   }
 
+  /** How opaque a point is: those that are not meant stand back. */
   function look(point) {
     const c = classOf(point);
     if (state.chosen !== null && c !== state.chosen) return 0.3;
-    return state.group !== null && groups[c] !== state.group ? 0.12 : state.chosen === null ? 0.75 : 1;
+    if (state.group !== null && groups[c] !== state.group) return 0.12;
+    return state.chosen === null && point >= classes ? 0.75 : 1;
   }
 
   /** A dot, diamond or square; a bit is told by its shape too. */
