@@ -153,7 +153,7 @@ def test_a_picture_opens_over_the_page(opened):
     assert big.get_attribute("alt") == "picture 01_training" and big.evaluate("(i) => i.naturalWidth") > 0
     page.keyboard.press("Escape")
     assert not box.is_visible()
-    assert page.evaluate("document.activeElement.firstChild.alt") == "picture 01_training"  # where the reader was last
+    page.wait_for_function("document.activeElement.firstChild?.alt == 'picture 01_training'")  # the last one
     page.get_by_role("button", name="picture 05_retrieval").click()
     assert box.is_visible() and page.locator("dialog p").inner_text() == "picture 05_retrieval"
     page.get_by_role("button", name="Close").click()

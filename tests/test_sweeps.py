@@ -363,7 +363,8 @@ def uninterrupted(tmp_path_factory):
         out, told = process.communicate(timeout=120)
         assert process.returncode == 0, told
         assert out == "try: 12 cells, 0 finished, 12 to run\nresults: runs/try/results.csv\n"
-        assert len(told.splitlines()) == 12 + 2 and told.splitlines()[-1].startswith("[12/12] ")
+        lines = re.findall(r"^\[(\d+)/12\] (\w+)", told, re.MULTILINE)  # a kernel's libraries may warn between them
+        assert [int(done) for done, name in lines if name != "shared"] == list(range(1, 13)) and len(lines) == 14, told
         return sweeps.read_frame(folder / "runs" / "try" / "results.csv"), time.monotonic() - begun
 
 
