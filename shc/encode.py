@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shc import hamming
-from shc.image_files import BrokenImage, folder_label, image_files, read_image
+from shc.image_files import NOT_READ, SUFFIXES, BrokenImage, folder_label, image_files, read_image, unread
 from shc.parameters import ParameterError
 from shc.runs import Run, RunError, atomic_write
 from shc.shard_files import FORMATS, require
@@ -172,7 +172,7 @@ def _plan(
     data = stages.images_of(folder)
     hasher = folder.load("hasher", stages.variant_of(kind), fingerprint=data.fingerprint)
     if images is not None:
-        names = image_files(images)
+        names = image_files(images, SUFFIXES + NOT_READ)  # what is not read is told, not passed over
         labels = np.array([folder_label(name, data.class_names) for name in names])
         text = "\n".join(names)
     else:
@@ -215,6 +215,8 @@ def _pixels(task: Task, first: int, names: list[str]) -> "tuple[Tensor, list[int
     for row, name in enumerate(names):
         try:
             name.encode()
+            if why := unread(name):
+                raise BrokenImage(why)
             pixels.append(read_image(Path(task.source) / name, task.size))
             rows.append(row)
         except UnicodeEncodeError:
