@@ -101,9 +101,8 @@ def compared_centers(rows: "Sequence[ComparedCenters]", bound: float | None = No
 def loss_parts(parts: Mapping[str, tuple[float, float, float, float]], ax: Axes | None = None) -> Figure:
     """What f is made of, a bar per name of (f, its bound at the distance kept, f found at distance 0, its bound there).
 
-    The first part no K-bit codes avoid, the second is what the bound rises by at the distance, the rest is open: a
-    better set may exist, or the bound may be low. Where the mark, f at distance 0, lies left of the bound, the distance
-    costs f at least that much.
+    The first part no K-bit codes avoid, the second is the rise of the bound, the rest is open: a better set may exist,
+    or the bound may be low. Where the mark, f at distance 0, lies left of the bound, the gap is the certain price.
     """
     if not parts:
         raise ValueError("there is nothing to draw; pass (f, bound, f at distance 0, bound at distance 0) by name")
@@ -123,8 +122,8 @@ def loss_parts(parts: Mapping[str, tuple[float, float, float, float]], ax: Axes 
     f, bound, free, least = np.array(list(parts.values()), float).T
     most = max(f.max(), 1e-9)
     pieces = (
-        (least, "no K-bit codes avoid it"),
-        (bound - least, "the distance adds"),
+        (least, "lower bound at d = 0"),
+        (bound - least, "rise of the bound"),
         (f - bound, "open: gap to the bound"),
     )
     start = np.zeros(len(parts))
