@@ -131,7 +131,8 @@ function pager(what, go) {
   back.addEventListener("click", () => turn(-1));
   on.addEventListener("click", () => turn(1));
   const show = ({ page, pages, total }) => {
-    const all = `${total.toLocaleString("en")} ${what}`;
+    const one = what.replace(/ies$/, "y").replace(/s$/, "");
+    const all = `${total.toLocaleString("en")} ${total === 1 ? one : what}`;
     text.textContent = pages > 1 ? `${all}, page ${page + 1} of ${pages.toLocaleString("en")}` : all;
     back.disabled = page <= 0;
     on.disabled = page >= pages - 1;

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from shc.pipeline import SEQUENCE, headline, notebooks_folder, read_notebook
-from shc.report_page import CREDIT, page, parsed, render, saves, tidied, title_of
+from shc.report_page import CREDIT, GLOSSARY, page, parsed, render, saves, tidied, title_of
 from shc.runs import Run, RunError, atomic_write
 
 HERO = "05_retrieval"  # the picture that opens the front page
-GLOSSARY = "contents"  # the notebook that every other one links to
 
 
 def write_report(run: Run) -> Path:
