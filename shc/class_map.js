@@ -17,6 +17,8 @@ function render(context) {
   const S = numbers(first.S, Float32Array);
   const apart = first.apart && numbers(first.apart, Uint16Array);
   const scale = numbers(first.scale, Uint8Array);
+  const { low } = first;
+  const along = (s) => Math.max(0, Math.min(1, (s - low) / (1 - low))); // 0 to 1 on the scale of colors
   const state = { pair: null, order: Object.keys(orders)[0], shows: "S", size: 0, clock: 0, looked: false };
   let order = [];
   let place = []; // of every class in the order
@@ -60,7 +62,7 @@ function render(context) {
     "div", { class: "side" },
     make("div", { class: "row" }, strength, bits),
     bar,
-    make("div", { class: "ends" }, ...["−1 unlike", "0", "alike 1"].map((text) => make("span", {}, text))),
+    make("div", { class: "ends" }, ...[`${low > -1 ? "≤ " : ""}${String(low).replace("-", "−")} unlike`, "alike 1"].map((text) => make("span", {}, text))),
     ...faces
   );
   const body = make("div", { class: "body" }, map, side);
@@ -100,7 +102,7 @@ function render(context) {
     const pixels = new ImageData(count, count);
     for (let i = 0, at = 0; i < count; i++)
       for (let j = 0; j < count; j++, at += 4) {
-        const level = 3 * Math.round(127.5 * (Math.max(-1, Math.min(1, similarity(order[i], order[j]))) + 1));
+        const level = 3 * Math.round(255 * along(similarity(order[i], order[j])));
         pixels.data.set([scale[level], scale[level + 1], scale[level + 2], 255], at);
       }
     small.getContext("2d").putImageData(pixels, 0, 0);
@@ -154,7 +156,7 @@ function render(context) {
     Object.assign(root.dataset, { a, b, s, bits: far ?? "" });
     strength.textContent = `s = ${signed(s)}`;
     bits.textContent = far === null ? "" : `${far} of ${first.bits} bits apart`;
-    pointer.style.left = `${50 * (Math.max(-1, Math.min(1, s)) + 1)}%`;
+    pointer.style.left = `${100 * along(s)}%`;
     answer.faces.forEach(({ name, group, src }, k) => {
       const swatch = make("i", { class: "swatch", style: `background: ${colors[groups[k ? b : a]] || "transparent"}` });
       const heading = make("p", {}, ...(group ? [swatch] : []), make("strong", {}, name), group ? ` ${group}` : "");

@@ -12,7 +12,7 @@ from matplotlib import colormaps
 
 from shc import hamming, label_sets, plots
 from shc.asking import Asking, check_lengths, counted, front_end, thumbnails
-from shc.class_plots import square, whole
+from shc.class_plots import lowest_shown, square, whole
 from shc.datasets.sources import MissingData
 from shc.figures import Figure, palette, signed
 from shc.histograms import to_numpy
@@ -69,7 +69,8 @@ class ClassMap(Asking):
         super().__init__(
             first=dict(
                 names=self.names, groups=self.groups.tolist(), group_names=self.group_names,
-                colors=palette(len(self.group_names)), scale=cividis(), S=self.S.astype("<f4").tobytes(),
+                colors=palette(len(self.group_names)), scale=cividis(), low=lowest_shown(self.S),
+                S=self.S.astype("<f4").tobytes(),
                 bits=self.bits, apart=None if self.distances is None else self.distances.astype("<u2").tobytes(),
                 orders={name: order.tolist() for name, order in self._orders().items()}, pairs=pairs, without=without,
                 pair=self.pair(*pairs[0][1:] if pairs else (0, 0)),

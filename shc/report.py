@@ -16,6 +16,7 @@ from shc.report_page import CREDIT, GLOSSARY, page, parsed, render, saves, tidie
 from shc.runs import Run, RunError, atomic_write
 
 HERO = "05_retrieval"  # the picture that opens the front page
+KEY = "what each notebook is for, and what the words mean"
 
 
 def write_report(run: Run) -> Path:
@@ -48,14 +49,15 @@ def index(run: Run, notebooks: Mapping[str, Mapping[str, Any]]) -> str:
     titles = {name: title_of(notebook, name) for name, notebook in notebooks.items()}
     hero = [figure(file, notebooks) for picture, file in figures.items() if picture == HERO]
     rest = [file for picture, file in figures.items() if picture != HERO]
-    parts = [f"<h1>{name}</h1>"]
+    about = "One run of the course: its numbers, its notebooks as they were executed, and all its pictures."
+    parts = [f'<h1>Semantic hash centers <span class="soft">{name}</span></h1><p>{about}</p>']
     if summary := results.get("summary"):
         parts.append(f'<p class="lead">{escape(summary)}</p>')
     parts += [*numbers(results.get("table", [])), *hero, '<h2 id="notebooks">Notebooks</h2><ol class="contents">']
-    for notebook, title in titles.items():
+    for notebook, title in sorted(titles.items(), key=lambda item: item[0] != GLOSSARY):
         parts.append(
             f'<li><a href="notebooks/{notebook}.html">{escape(title)}</a>'
-            f'<span class="key">{escape(headline(run, notebook))}</span>'
+            f'<span class="key">{escape(KEY if notebook == GLOSSARY else headline(run, notebook))}</span>'
             f'<a class="soft" href="notebooks/{notebook}.ipynb" aria-label="{escape(title)}, ipynb">ipynb</a></li>'
         )
     parts.append("</ol>")
@@ -111,13 +113,13 @@ def drawn_by(picture: str, notebooks: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def gallery(pictures: list[Path], notebooks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Figures in two columns: wide ones take both, and one that is left alone has its caption beside it."""
-    narrow = [aspect(file) <= 1.9 for file in pictures] + [False]
+    """Figures in two columns; strips, and what nothing stands beside, take both."""
+    narrow = [aspect(file) <= 3 for file in pictures] + [False]
     paired = False
     for at, file in enumerate(pictures):
-        lone = narrow[at] and not paired and not narrow[at + 1]
-        yield figure(file, notebooks, "lone" if lone else "" if narrow[at] else "wide")
-        paired = narrow[at] and not paired
+        half = narrow[at] and (paired or narrow[at + 1])
+        yield figure(file, notebooks, "" if half else "wide")
+        paired = half and not paired
 
 
 def aspect(file: Path) -> float:
@@ -134,7 +136,8 @@ def figure(file: Path, notebooks: Mapping[str, Mapping[str, Any]], kind: str = "
     source, link = base64.b64encode(file.read_bytes()).decode(), ""
     if name := drawn_by(file.stem, notebooks):
         cell = f"#{file.stem}" if any(saves(cell, file.stem) for cell in notebooks[name]["cells"]) else ""
-        link = f' <a href="notebooks/{name}.html{cell}">→ {escape(title_of(notebooks[name], name))}</a>'
+        title = escape(title_of(notebooks[name], name))
+        link = f' <a href="notebooks/{name}.html{cell}" aria-label="the cell in {title}">→ its cell</a>'
     picture = f'<img alt="{text}" src="data:image/png;base64,{source}">'
     return f'<figure class="{kind}">{picture}<figcaption>{text}{link}</figcaption></figure>'
 

@@ -10,6 +10,7 @@ import pytest
 from shc import live
 from shc.center_plots import draw_centers
 from shc.centers import CenterStep
+from shc.class_plots import lowest_shown
 from shc.figures import Figure
 from shc.hamming import minimum_distance, pair_histogram
 from shc.live import (
@@ -262,7 +263,7 @@ def test_centers_frame_shows_the_codes_in_the_given_order():
     figure = centers_frame(S, [step_of(CODES)], order=np.array([2, 0, 1]))
     shown = figure.axes[0].images[0].get_array()
     assert np.allclose(shown, [[1, -1, -0.5], [-1, 1, 0.5], [-0.5, 0.5, 1]])
-    assert figure.axes[0].images[0].get_clim() == (-1, 1)
+    assert figure.axes[0].images[0].get_clim() == (lowest_shown(S), 1)
     assert [bar.get_height() for bar in figure.axes[1].patches] == [0, 1, 0, 1, 1]
     assert figure.png().startswith(b"\x89PNG")
 

@@ -11,6 +11,7 @@ from test_browser import luminance
 from shc import config, hamming, stages
 from shc.asking import counted
 from shc.class_map import ClassMap
+from shc.class_plots import lowest_shown
 from shc.code_map import CodeMap
 from shc.runs import Run
 
@@ -140,6 +141,7 @@ def test_pointing_shows_a_pair_and_leaving_shows_the_picked_one_again(heat, clas
 
 def test_another_order_keeps_the_pair_and_moves_its_mark(heat, classes):
     S, _, orders = classes
+    low = lowest_shown(S)
     answered(heat, HEAT, lambda: heat.locator(f"{HEAT} .cells").click(position=cell(heat, orders["dendrogram"], 5, 90)))
     assert list(orders) == ["dendrogram", "taxonomy", "name"]
     for name in ("taxonomy", "name", "dendrogram"):
@@ -149,15 +151,17 @@ def test_another_order_keeps_the_pair_and_moves_its_mark(heat, classes):
         middle = [mark[k] - area[k] + mark[size] / 2 for k, size in (("x", "width"), ("y", "height"))]
         assert middle == pytest.approx(list(cell(heat, orders[name], 5, 90).values()), abs=1.5), name
         for a, b in ((5, 90), (33, 34)):
-            expected = np.array(colormaps["cividis"](int(np.round(127.5 * (S[a, b] + 1))))[:3]) * 255
+            expected = np.array(colormaps["cividis"](int(np.round(255 * max(S[a, b] - low, 0) / (1 - low))))[:3]) * 255
             found = pixel(heat, f"{HEAT} .cells", *cell(heat, orders[name], a, b).values())
             assert np.abs(found - expected).max() <= 1.5, "the color of s"
 
 
 def test_the_heat_map_can_show_the_centers(heat, classes):
-    _, apart, orders = classes
+    S, apart, orders = classes
+    low = lowest_shown(S)
     choose(heat, HEAT, "colors", "centers")
-    expected = np.array(colormaps["cividis"](int(np.floor(127.5 * (2 - 2 * apart[5, 90] / 16) + 0.5)))[:3]) * 255
+    level = int(np.floor(255 * max(1 - 2 * apart[5, 90] / 16 - low, 0) / (1 - low) + 0.5))
+    expected = np.array(colormaps["cividis"](level)[:3]) * 255
     found = pixel(heat, f"{HEAT} .cells", *cell(heat, orders["dendrogram"], 5, 90).values())
     assert np.abs(found - expected).max() <= 1.5
     choose(heat, HEAT, "colors", "S")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from shc import centers, figures, frames, frontier, live, plots, structure
 from shc.charts import smoothed
+from shc.class_plots import lowest_shown
 from shc.comparison import ComparedCenters, compare_centers
 from shc.hamming import distance, pair_histogram
 from shc.hierarchy import Hierarchy
@@ -354,14 +355,14 @@ def test_dendrogram_order_puts_similar_classes_side_by_side():
     assert (np.diff(neighbors) != 0).sum() == groups.max()  # every super-class is one stretch
 
 
-def test_heat_maps_show_the_values_in_the_order_given_with_fixed_limits():
+def test_heat_maps_show_the_values_in_the_order_given_on_one_scale():
     S, codes, names, groups, group_names = example(6)
     order = np.array([3, 1, 5, 0, 2, 4])
     left, right = plots.similarity_and_centers(S, codes, names, groups, group_names, order).axes[:2]
     wide = codes.astype(float)
     for axes, values in ((left, S), (right, wide @ wide.T / 32)):
         assert np.allclose(axes.images[0].get_array(), values[np.ix_(order, order)])
-        assert axes.images[0].get_clim() == (-1, 1)
+        assert axes.images[0].get_clim() == (lowest_shown(S, wide @ wide.T / 32), 1)
 
 
 def test_similarity_vs_distance_shows_every_pair():
