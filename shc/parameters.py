@@ -140,6 +140,7 @@ def check_values(values: Mapping[str, Any]) -> None:
         return {name: name for name in names}
 
     loop = ("batch", "device", "dtype", "optimizer", "warmup", "weight_decay")
+    loop += ("color", "compile", "deterministic", "auto_batch")
     own = ("net", "weights", "features", "backbone_lr", "crop", "epochs", "lr", "seed")
     classifier = build(config.ClassifierConfig, **same(*own, *loop))
     build(config.SimilarityConfig, source="similarity", **same("mask", "temperature", "embeddings"))
