@@ -227,7 +227,9 @@ def test_training_frame_tells_speed_time_left_and_best_value():
     records = [record(s, val={50: 0.3, 100: 0.6, 150: 0.5}.get(s)) for s in range(10, 160, 10)]
     figure = training_frame(records, "classifier")
     title = figure.get_suptitle()
-    assert title == "classifier: step 150 of 200 · 640 images/s · 5 s left · best val 0.600 (epoch 2)"
+    assert (
+        title == "classifier: step 150 of 200 · 640 images/s · 5 s left · loss 0.013 · best val 0.600 (epoch 2, 10 s)"
+    )
     assert title.removeprefix("classifier: ") in figure.alt
     loss, val = figure.axes
     assert loss.get_xlim() == (0, 200), "the axis shows how much is still to come"
