@@ -129,7 +129,8 @@ def fastest(tries: Mapping[str, Callable[[], object]], device: str, times: int =
     'quick'
     """
     wait = torch.cuda.synchronize if torch.device(device).type == "cuda" else lambda: None
-    usual, seconds = next(iter(tries)), {name: [] for name in tries}  # type: dict[str, list[float]]
+    usual = next(iter(tries))
+    seconds: dict[str, list[float]] = {name: [] for name in tries}
     for turn in range(2 + times):
         for name, call in tries.items():
             wait()

@@ -238,6 +238,17 @@ def test_training_frame_tells_speed_time_left_and_best_value():
     assert val.get_xlim() == (0.5, 4.5), "200 steps of 50 an epoch are 4 epochs"
 
 
+def test_a_long_title_takes_two_lines_inside_the_picture():
+    facts = dict(steps=20_000, images_per_second=12_345.0, left=4000.0, memory=12_345 * 2**20, device="cuda", batch=64)
+    given = [record(s, val=0.5, **facts, batch_wanted=128) for s in (1000, 12_340)]
+    figure = training_frame(given, "hasher, semantic centers")
+    title = figure.get_suptitle()
+    assert title.count("\n") == 1 and title.endswith("12,345 MB of GPU memory · batch 64, since 128 did not fit")
+    figure.canvas.draw()
+    box = figure._suptitle.get_window_extent()
+    assert 0 <= box.x0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+
+
 def test_training_frame_before_the_first_validation_and_at_the_end():
     assert "not validated yet" in [t.get_text() for t in training_frame([record(10)]).axes[1].texts]
     end = training_frame([record(50, images_per_second=100.0), record(200, val=0.7)])

@@ -472,7 +472,8 @@ def test_predictions_may_stay_on_the_device():
 
 def test_one_process_takes_the_way_of_many(monkeypatch, tmp_path):
     wrapped = []
-    monkeypatch.setattr(nn.parallel, "DistributedDataParallel", lambda net: wrapped.append(net) or net)
+    real = nn.parallel.DistributedDataParallel
+    monkeypatch.setattr(nn.parallel, "DistributedDataParallel", lambda net: wrapped.append(net) or real(net))
     for name, value in dict(RANK=0, WORLD_SIZE=1, LOCAL_RANK=0, LOCAL_WORLD_SIZE=1).items():
         monkeypatch.setenv(name, str(value))
     group = launch._group
