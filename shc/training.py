@@ -10,7 +10,7 @@ value.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -162,18 +162,23 @@ def fit(
         total.backward()
         return total.detach(), terms
 
+    @cache
+    def sample() -> Tensor:
+        """A batch of images for attempts, made once."""
+        return images[:wanted].to(device)
+
     def attempt(count: int, numbers: str) -> None:
         """A step without consequences on the first images: does it fit, how long does it take?"""
         rows, draws = ranks.part(count), None
         if augmented:
             draws = draws_of((count,), torch.Generator().manual_seed(0), schedule.color)[rows].to(device)
         with settings(0), failures.undisturbed(model, state):
-            gradients(images[:count][rows].to(device), labels[:count], draws, numbers)
+            gradients(sample()[:count][rows], labels[:count], draws, numbers)
 
     @contextmanager
     def settings(seed: int) -> Iterator[None]:
         """Torch's settings for a step, and the user's again after it."""
-        own = (schedule.seed * 100_003 + seed) * 1_009 + ranks.rank
+        own = (schedule.seed * 2**31 + seed) * 1_009 + ranks.rank
         with (
             cpu_threads(schedule.threads),
             deterministic(schedule.deterministic, device),
@@ -228,8 +233,9 @@ def fit(
                     if bad is None:
                         optimizer.step()
             if full:
+                optimizer.zero_grad(set_to_none=True)
+                torch.cuda.empty_cache()  # what is free but in small pieces; does nothing without a GPU
                 if not schedule.auto_batch or ranks.size > 1 or batch < 4:
-                    optimizer.zero_grad(set_to_none=True)
                     fits = failures.largest_batch(partial(attempt, numbers=dtype), batch) if ranks.size == 1 else None
                     raise failures.too_large(device, batch, images.shape, model, fits, kept())
                 batch, drawn = batch // 2, None
