@@ -38,11 +38,13 @@ OWN_DATA = ("08_your_own_images",)  # work on other images than the run's, so th
 QUICK: dict[str, Any] = {"scale": 0.2, "epochs": 16, "hasher_epochs": 6}
 PLACES = ("root", "embeddings")  # parameters that name a folder or file of the user's
 CELL_TIMEOUT = 3600  # seconds; a cell that takes longer is stopped
-# glibc keeps what was freed: giving memory back and taking it again in every step can cost as much as the computing
-MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
-KERNEL = MEMORY | {
-    "OMP_WAIT_POLICY": "PASSIVE"
-}  # threads that wait sleep; said to kernels only, not to the user's shell
+# Said to kernels only, and where the user says nothing. glibc shall keep what was freed: giving memory back and taking
+# it again in every step can cost as much as the computing.
+KERNEL = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait sleep
+}
 
 
 class NotebookError(RuntimeError):
