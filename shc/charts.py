@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from shc.centers import CenterStep
 
 POINTS = 400  # a curve never shows more, so that long runs are drawn as fast as short ones
+LINE = 105  # characters of a title that fit beside each other
 Record = dict[str, Any]  # of shc.training.fit
 
 
@@ -73,7 +74,8 @@ def draw_training(
     right.set_ylim(lowest, highest * 1.12 if highest > 0 else 1)
     parts["empty"].set_visible(not judged)
     told = title if isinstance(records, Mapping) else f"{title}: {training_progress(records)}"
-    parts["title"].set_text(told)
+    cut = told.rfind(" · ", 0, LINE) if len(told) > LINE else -1
+    parts["title"].set_text(told if cut < 0 else f"{told[:cut]}\n{told[cut + 3 :]}")
     figure.alt = f"{told}; training loss per step and validation value per epoch"
 
 
@@ -102,25 +104,32 @@ def _training_parts(figure: Figure, names: list[str]) -> dict[Any, Any]:
 
 
 def training_progress(records: Sequence[Record]) -> str:
-    """One line on a training run: step, speed, time left or taken, best validation value.
+    """One line on a training run: step, speed, time left or taken, best validation value and when it was reached.
 
-    >>> record = dict(step=50, steps=200, epoch=1, seconds=10.0, images_per_second=640.0, val=0.5)
+    Records that know them also tell the memory that is used, and the batch if the one that was asked for did not fit.
+
+    >>> record = dict(step=50, steps=200, epoch=1, loss=1.5, seconds=10.0, images_per_second=640.0, val=0.5)
     >>> training_progress([record])
-    'step 50 of 200 · 640 images/s · 30 s left · best val 0.500 (epoch 1)'
+    'step 50 of 200 · 640 images/s · 30 s left · loss 1.500 · best val 0.500 (epoch 1, 10 s)'
     """
     last = records[-1]
     steps, seconds = last.get("steps", last["step"]), last.get("seconds", 0.0)
     done = last["step"] >= steps
-    left = seconds * (steps - last["step"]) / max(last["step"], 1)
+    left = last.get("left", seconds * (steps - last["step"]) / max(last["step"], 1))
     speed = float(np.median([r["images_per_second"] for r in records])) if done else last["images_per_second"]
     parts = [
         f"{last['step']:,} steps" if done else f"step {last['step']:,} of {steps:,}",
         f"{speed:,.0f} images/s",
         f"{duration(seconds)} in all" if done else f"{duration(left)} left",
+        f"loss {last['loss']:.3f}",
     ]
     best = max((r for r in records if r.get("val") is not None), key=lambda r: r["val"], default=None)
     if best is not None:
-        parts.append(f"best val {best['val']:.3f} (epoch {best['epoch']})")
+        parts.append(f"best val {best['val']:.3f} (epoch {best['epoch']}, {duration(best['seconds'])})")
+    if last.get("memory"):
+        parts.append(f"{last['memory'] / 2**20:,.0f} MB of {'GPU' if 'cuda' in last['device'] else 'main'} memory")
+    if "batch_wanted" in last:
+        parts.append(f"batch {last['batch']}, since {last['batch_wanted']} did not fit")
     return " · ".join(parts)
 
 

@@ -30,6 +30,7 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
+    grouped: bool = False  # a process group is there, be it of one process
 
     @property
     def first(self) -> bool:
@@ -52,7 +53,7 @@ class Ranks:
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model with gradients averaged over the processes, which all start from the first one's weights."""
-        if self.size == 1:
+        if not self.grouped and self.size == 1:
             return model
         here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", self.size)), torch.cuda.device_count()
         if next(model.parameters()).is_cuda and here > gpus:
@@ -67,7 +68,7 @@ class Ranks:
         All processes compute the same loss from them, so each holds the whole gradient of its own rows already. They
         are multiplied by the number of processes, by which DistributedDataParallel then divides the sum.
         """
-        if self.size == 1:
+        if not self.grouped and self.size == 1:
             return outputs
         parts = [torch.empty_like(outputs, memory_format=torch.contiguous_format) for _ in range(self.size)]
         dist.all_gather(parts, outputs.detach().contiguous())
@@ -99,7 +100,7 @@ class Ranks:
 def ranks() -> Ranks:
     """This process's place: alone unless torch.distributed is initialized."""
     if dist.is_available() and dist.is_initialized():
-        return Ranks(dist.get_rank(), dist.get_world_size())
+        return Ranks(dist.get_rank(), dist.get_world_size(), grouped=True)
     return Ranks()
 
 
@@ -188,13 +189,19 @@ def _child(rank: int, nproc: int, store: str, queue: Any, fn: Callable[..., Any]
 def _group(address: str, rank: int, size: int) -> Iterator[None]:
     """Be one of a group of processes; if the work fails, this process is about to end and leaves without a word."""
     local, together = (int(os.environ.get(name, "0")) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
-    backend = "gloo"
-    if 0 < together <= torch.cuda.device_count():
+    backend = backend_for(together)
+    if "nccl" in backend:
         torch.cuda.set_device(local)
-        backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, init_method=address, rank=rank, world_size=size)
     yield
     dist.destroy_process_group()
+
+
+def backend_for(together: int) -> str:
+    """How `together` processes on this machine talk: NCCL for tensors on GPUs if each has one of its own, else gloo."""
+    if 0 < together <= torch.cuda.device_count() and dist.is_nccl_available():
+        return "cpu:gloo,cuda:nccl"
+    return "gloo"
 
 
 def _how_it_ended(error: Any) -> str:

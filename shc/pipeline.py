@@ -38,8 +38,13 @@ OWN_DATA = ("08_your_own_images",)  # work on other images than the run's, so th
 QUICK: dict[str, Any] = {"scale": 0.2, "epochs": 16, "hasher_epochs": 6}
 PLACES = ("root", "embeddings")  # parameters that name a folder or file of the user's
 CELL_TIMEOUT = 3600  # seconds; a cell that takes longer is stopped
-# glibc keeps what was freed: giving memory back and taking it again in every step can cost as much as the computing
-MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
+# Said to kernels only, and where the user says nothing. glibc shall keep what was freed: giving memory back and taking
+# it again in every step can cost as much as the computing.
+KERNEL = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait sleep
+}
 
 
 class NotebookError(RuntimeError):
@@ -302,7 +307,6 @@ def execute_file(
     papermill = import_papermill()
     notebook, target = source.stem, run.path / "notebooks" / source.name
     atomic_write(run.path / "notebooks" / ".writable", lambda f: f.write_text(""))  # a read-only folder fails here
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep; the kernel inherits this
     parameters = {"run": os.path.relpath(run.path, source.parent), "live": False, **values}
     known = parameters_of(read_notebook(source))
     try:
@@ -356,7 +360,7 @@ def kernel_manager(environment: Mapping[str, str] | None, noted: tuple[str, Path
             if noted[0] in _stopped:
                 raise RuntimeError("it was stopped before it began")
             given = dict(os.environ if environment is None else environment)
-            await super().start_kernel(**options, env=MEMORY | given)
+            await super().start_kernel(**options, env=KERNEL | given)
             _kernels[noted] = self.provisioner.pid  # type: ignore[attr-defined, union-attr]
 
     return Manager

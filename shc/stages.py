@@ -112,6 +112,8 @@ def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> It
         kept = backbone_features(model.backbone, images, config, **where)
         part, x, x_val = model.head, kept["train"], kept["val"]
 
+    x_val = x_val.to(where["device"])  # once, not at every validation
+
     def accuracy(net: torch.nn.Module) -> float:
         return label_sets.score(predict(net, x_val, **where), y_val)
 
@@ -120,7 +122,8 @@ def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> It
     for record in fit(part, loss, x, y, config.schedule(), **options):  # type: ignore[arg-type]
         history.append(record)
         yield record
-    extra = dict(history=history, best_val=max(r["val"] for r in history if r["val"] is not None), **where)
+    best_val = max(r["val"] for r in history if r["val"] is not None)
+    extra = dict(history=history, best_val=best_val, **where | settled(history))
     identity = config.identity()
     run.save("classifier", model.state_dict(), parameters=identity, fingerprint=images.fingerprint, extra=extra)
     if frozen:
@@ -131,6 +134,11 @@ def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> It
     run.save("statistics", arrays, parameters={}, fingerprint=images.fingerprint, inputs={"classifier": key})
     run.add_parameters("classifier", asdict(config))
     checkpoint.remove()
+
+
+def settled(history: list[Record]) -> dict[str, Any]:
+    """What "auto" became, and the batch that fitted into memory: facts of a training that its artifact keeps."""
+    return {name: history[-1][name] for name in ("device", "dtype", "batch") if history and name in history[-1]}
 
 
 def accuracies(run: Run, images: ImageSet) -> dict[str, float]:
@@ -279,6 +287,7 @@ def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "
         part, x_of = model.head, hasher_features(run, images, model.backbone, config, **where)
     labels, labels_val = (images.split(split)[1] for split in ("train", "val"))
     device = where["device"]
+    x_of |= {split: x_of[split].to(device) for split in ("train", "val")}  # once, not at every validation
     features = lambda: (x_of if frozen else features_of(model.backbone, images, ["train"], **where))["train"]
     task = new_task(
         entry, images, trained_hierarchy(images), positions(images, labels),
@@ -309,7 +318,8 @@ def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "
             history.append(record)
             yield record
     best = max((r["val"] for r in history if r["val"] is not None), default=None)
-    extra = dict(history=history, best_val=retrieval(part) if best is None else best, kind=kind, bits=bits, **where)
+    extra = dict(history=history, best_val=retrieval(part) if best is None else best, kind=kind, bits=bits)
+    extra |= where | settled(history)
     run.save(
         "hasher", model.state_dict(), parameters=identity, fingerprint=images.fingerprint, inputs=inputs,
         variant=variant, extra=extra,

@@ -89,12 +89,7 @@ def train_here(run: str, stage: str, data: Data | None, config: Any, kind: str) 
     made = file.stat().st_mtime_ns if file.exists() else None
     for record in records:
         if place.first and record["val"] is not None:
-            rest = (record["steps"] - record["step"]) / record["images_per_second"] * config.batch
-            print(
-                f"epoch {record['epoch']}/{config.epochs}  loss {record['loss']:.4f}  val {record['val']:.4f}  "
-                f"{record['images_per_second']:,.0f} images/s, about {rest:.0f} s left",
-                flush=True,
-            )
+            print(progress_line(record, config.epochs), flush=True)
     place.wait()  # what the first one wrote is there for whatever comes next
     if not place.first:
         return None
@@ -103,6 +98,20 @@ def train_here(run: str, stage: str, data: Data | None, config: Any, kind: str) 
     together = f" in {last['processes']} processes" if "processes" in last else ""
     again = "" if made != file.stat().st_mtime_ns else "; it was there already, made with these parameters"
     return f"{file}: best on val {facts['best_val']:.4f}, {last['seconds']:.0f} s{together}{again}"
+
+
+def progress_line(record: Mapping[str, Any], epochs: int) -> str:
+    """What `shc train` prints of a validated epoch.
+
+    >>> progress_line(dict(epoch=1, loss=2.0, val=0.5, images_per_second=900.0, left=60.4, memory=2**30), 20)
+    'epoch 1/20  loss 2.0000  val 0.5000  900 images/s, about 60 s left, 1,024 MB of memory'
+    """
+    told = f"epoch {record['epoch']}/{epochs}  loss {record['loss']:.4f}  val {record['val']:.4f}  "
+    told += f"{record['images_per_second']:,.0f} images/s"
+    if "left" in record:  # records of earlier versions know neither this nor the memory
+        told += f", about {record['left']:.0f} s left, {record['memory'] / 2**20:,.0f} MB of memory"
+    smaller = f", batch {record['batch']}: {record['batch_wanted']} did not fit" if "batch_wanted" in record else ""
+    return told + smaller
 
 
 class Onlooker(Run):

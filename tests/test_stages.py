@@ -60,6 +60,11 @@ def test_every_artifact_is_there_and_fits(emoji):
     assert set(run.parameters()) == {
         "data", "classifier", "similarity", "centers", "centers-random", "hasher", "hasher-random",
     }  # fmt: skip
+    for name in ("classifier", "hasher"):
+        facts = run.load(name).meta["extra"]
+        assert (facts["device"], facts["dtype"], facts["batch"]) == ("cpu", "float32", 64), (
+            "what auto became, or was said"
+        )
     assert run.results()["mAP"] == {kind: round(value, 6) for kind, value in found.items()}
     assert all(0 < value < 1 for value in found.values())
 
