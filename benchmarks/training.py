@@ -29,10 +29,10 @@ from typing import Any
 import torch
 import training_arms as work
 from training_arms import Arm
+from training_summary import by_schedule, compared, in_turns, in_words
 
 from shc import runs
 from shc.config import ClassifierConfig
-from shc.estimates import Estimate, estimate
 from shc.training import Schedule, resolve_device
 
 LARGE = ("resnet34",)  # nets that only a GPU, or --full, measures
@@ -92,34 +92,6 @@ def speed(arms: dict[str, Arm], options: argparse.Namespace, device: str) -> Ite
         yield dict(device=name_of(device), matmul_gflops=gflops, rows=rows)
 
 
-def in_turns(
-    passes: list[dict[str, float]],
-    steps: list[float] | None,
-    plain_passes: list[dict[str, float]] | None,
-    plain_steps: list[float] | None,
-) -> dict[str, Any]:
-    """Median, lowest and highest images/s, and the median ratio to the plain loop's of the same turn."""
-    rates = {name: [turn[name] for turn in passes] for name in passes[0]} | ({"step": steps} if steps else {})
-    row: dict[str, Any] = dict(
-        images_per_second={n: [round(f(v), 1) for f in (statistics.median, min, max)] for n, v in rates.items()},
-    )
-    if plain_passes is not None and plain_steps is not None:
-        beside = {name: [turn[name] for turn in plain_passes] for name in passes[0]} | {"step": plain_steps}
-        row["ratio"] = {
-            name: round(statistics.median(a / b for a, b in zip(values, beside[name], strict=True)), 2)
-            for name, values in rates.items()
-        }
-    return row
-
-
-def in_words(row: dict[str, Any]) -> str:
-    rates = "; ".join(
-        f"{name} {value[0]:,.0f}" + (f" (× {row['ratio'][name]:.2f})" if "ratio" in row else "")
-        for name, value in row["images_per_second"].items()
-    )
-    return f"{row['net']:<9}{row['loop']:<6}{row['dtype']:<9}{row['layout']:<14}{rates}"
-
-
 def sizes(net: str, options: argparse.Namespace, device: str) -> tuple[int, int]:
     """Batch and steps of one turn."""
     _, side, batch, count = work.NETS[net]
@@ -151,58 +123,21 @@ def trainings(arms: dict[str, Arm], options: argparse.Namespace, kept: Any, work
         yield dict(device=name_of("cpu"), epochs=options.epochs, scale=options.scale, runs=done) | compared(done)
 
 
-def compared(done: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the trainings say: accuracy at equal epochs, seconds to the accuracy that every plain one ends with.
+def tuning(arm: Arm, options: argparse.Namespace, kept: Any, trained: Any) -> Iterator[dict[str, Any]]:
+    """Yield the schedules tried so far: final accuracy on val and images seen, one row for each seed.
 
-    The threshold is the lowest final accuracy of the plain trainings, so that each of them reaches it.
+    The default's rows are those of `trained`, the record's trainings, where it has them.
     """
-    loops: dict[str, dict[int, dict[str, Any]]] = {}
-    for run in done:
-        loops.setdefault(run["loop"], {})[run["seed"]] = run
-    plain = loops.pop("plain")
-    threshold = min(run["val"][-1] for run in plain.values())
-    found: dict[str, Any] = {}
-    for loop, seeds in loops.items():
-        gaps = estimate(run["val"][-1] - plain[seed]["val"][-1] for seed, run in seeds.items())
-        ratios = [_to(run, threshold) / _to(plain[seed], threshold) for seed, run in seeds.items()]
-        share = estimate(ratios)
-        finals = [run["val"][-1] for run in seeds.values()]
-        found[loop] = dict(
-            final=dict(mean=_round(statistics.mean(finals)), lowest=min(finals), highest=max(finals)),
-            final_minus_plain=_interval(gaps),
-            time_to_threshold_over_plain=dict(
-                each=[_round(r) for r in ratios], **_interval(share)
-            ),
-            epoch_seconds_over_plain=_round(statistics.median(_epoch_ratios(seeds, plain))),
-        )  # fmt: skip
-    ends = [run["val"][-1] for run in plain.values()]
-    return dict(threshold=threshold, plain_final=_round(statistics.mean(ends)), compared=found)
-
-
-def _to(run: dict[str, Any], threshold: float) -> float:
-    """Seconds until val reached the threshold; infinite if it never did."""
-    return next((s for s, v in zip(run["seconds"], run["val"], strict=True) if v >= threshold), float("inf"))
-
-
-def _epoch_ratios(seeds: dict[int, Any], plain: dict[int, Any]) -> Iterator[float]:
-    for seed, run in seeds.items():
-        both = [[b - a for a, b in itertools.pairwise([0.0, *r["seconds"]])] for r in (run, plain[seed])]
-        yield from (a / b for a, b in zip(*both, strict=True))
-
-
-def _round(value: float) -> float | None:
-    """A number for JSON, which knows neither NaN nor infinity."""
-    return round(value, 4) if value == value and abs(value) != float("inf") else None
-
-
-def _interval(of: Estimate) -> dict[str, float | None]:
-    return dict(mean=_round(of.mean), low=_round(of.low), high=_round(of.high))
-
-
-def tuning(arm: Arm, options: argparse.Namespace, kept: Any) -> Iterator[dict[str, Any]]:
-    """Yield the schedules tried so far: final accuracy on val and images seen, one row for each seed."""
-    rows = list(kept["rows"]) if kept and kept["scale"] == options.scale else []
     tried = [(1, 32, 3e-3), (2, 32, 3e-3)] if options.quick else [(options.epochs, 128, 3e-3), *TRIED]
+    default = dict(zip(("epochs", "batch", "lr"), tried[0], strict=True)) | dict(dtype=options.dtype)
+    rows = list(kept["rows"]) if kept and kept["scale"] == options.scale else []
+    if trained and (trained["epochs"], trained["scale"]) == (options.epochs, options.scale) and not options.quick:
+        for run in trained["runs"]:
+            same = default | dict(seed=run["seed"])
+            if run["loop"] == f"ours, {options.dtype}" and not any(same.items() <= row.items() for row in rows):
+                rows.append(
+                    same | dict(images=seen(options, *tried[0]), val=run["val"][-1], seconds=run["seconds"][-1])
+                )
     for seed, number in itertools.product(range(options.seeds), options.schedules or range(len(tried))):
         epochs, batch, lr = tried[number]
         same = dict(epochs=epochs, batch=batch, lr=lr, seed=seed, dtype=options.dtype)
@@ -210,28 +145,15 @@ def tuning(arm: Arm, options: argparse.Namespace, kept: Any) -> Iterator[dict[st
             continue
         schedule = Schedule(**same, threads=options.threads)  # type: ignore[arg-type]
         values = [arm(work.one_epoch, "ours", schedule, options.scale, 0) for _ in range(epochs)]
-        images = epochs * (len(work.emoji_data(options.scale)[0]) // batch) * batch
         took = round(sum(s for s, _ in values), 1)
-        rows.append(same | dict(images=images, val=round(values[-1][1], 4), seconds=took))
+        rows.append(same | dict(images=seen(options, epochs, batch), val=round(values[-1][1], 4), seconds=took))
         print(f"tuning: {rows[-1]}", flush=True)
-        yield dict(scale=options.scale, rows=rows, schedules=by_schedule(rows))
+        yield dict(scale=options.scale, rows=rows, schedules=by_schedule(rows, default))
 
 
-def by_schedule(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Means over seeds, each schedule beside the first one, paired by seed; fewest images first."""
-    groups: dict[tuple[Any, ...], dict[int, dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[name] for name in ("epochs", "batch", "lr", "dtype")), {})[row["seed"]] = row
-    first = next(iter(groups.values()))
-    found = []
-    for (epochs, batch, lr, dtype), seeds in groups.items():
-        gap = estimate(row["val"] - first[seed]["val"] for seed, row in seeds.items() if seed in first)
-        found.append(
-            dict(epochs=epochs, batch=batch, lr=lr, dtype=dtype, images=next(iter(seeds.values()))["images"])
-            | dict(seeds=len(seeds), val=_round(statistics.mean(row["val"] for row in seeds.values())))
-            | dict(minus_default=_interval(gap))
-        )  # fmt: skip
-    return sorted(found, key=lambda entry: entry["images"])
+def seen(options: argparse.Namespace, epochs: int, batch: int, *_: float) -> int:
+    """Images that a training looks at: the rest of an epoch that fills no batch is left out."""
+    return epochs * (len(work.emoji_data(options.scale)[0]) // batch) * batch
 
 
 def sequence_seconds() -> float:
@@ -291,7 +213,7 @@ def main() -> None:
             for found in trainings(arms, options, record.get("trainings"), workers):
                 keep("trainings", found)
         if "tuning" in wanted:
-            for found in tuning(arms["ours"], options, record.get("tuning")):
+            for found in tuning(arms["ours"], options, record.get("tuning"), record.get("trainings")):
                 keep("tuning", found)
         if "gpu" in wanted and not torch.cuda.is_available():
             print("No GPU answers here: the record's part `gpu` stays empty.", flush=True)
