@@ -25,7 +25,7 @@ SETTINGS = {"OMP_WAIT_POLICY": "PASSIVE"} | MEMORY
 UNSET = dict.fromkeys(SETTINGS, "")
 CLASSES = 100
 NETS = {  # name: (builder, image size, batch, steps in one turn on a CPU); the last ones for a GPU, or --full
-    "cnn": (lambda: models.backbone("cnn"), 32, 128, 16),
+    "cnn": (lambda: models.backbone("cnn"), 32, 128, 8),
     "cnn_wide": (lambda: models.SmallCNN(128).to(memory_format=torch.channels_last), 32, 128, 4),
     "resnet18": (lambda: models.backbone("resnet18", size=32), 32, 64, 2),
     "resnet34": (lambda: models.backbone("resnet34", size=224), 224, 32, 1),
