@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shc.runs import RunError
-from shc.scale_page import speed_numbers
+from shc.scale_page import speed_numbers, training_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +63,7 @@ def results(records: Path) -> str:
         ("comparison.csv", comparison_numbers), ("fashion_mnist.json", fashion_numbers),
         ("recovery.json", recovery_numbers), ("centers.json", center_numbers), ("metrics.json", speed_numbers),
         ("live.json", live_numbers), ("first_click.json", click_numbers),
+        ("training.json", training_numbers),
     ]  # fmt: skip
     found: list[str] = []
     for name, write in readers:
