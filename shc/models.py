@@ -47,15 +47,19 @@ class SmallCNN(Backbone):
         super().__init__()
         half, double, self.dim = width // 2, width * 2, width * 4
 
-        def block(inside: int, outside: int) -> nn.Sequential:
+        def block(inside: int, outside: int, *after: nn.Module) -> nn.Sequential:
             conv = nn.Conv2d(inside, outside, 3, padding=1, bias=False)
-            return nn.Sequential(conv, nn.BatchNorm2d(outside), nn.ReLU(inplace=True))
+            return nn.Sequential(conv, nn.BatchNorm2d(outside), *after)
+
+        def smaller() -> nn.Sequential:
+            """The largest of four pixels, or 0: the same as with the ReLU before, which would see all four."""
+            return nn.Sequential(nn.MaxPool2d(2), nn.ReLU(inplace=True))
 
         self.layers = nn.Sequential(
-            block(3, half), nn.MaxPool2d(2),
-            block(half, width), nn.MaxPool2d(2),
-            block(width, double), block(double, double), nn.MaxPool2d(2),
-            block(double, self.dim),
+            block(3, half), smaller(),
+            block(half, width), smaller(),
+            block(width, double, nn.ReLU(inplace=True)), block(double, double), smaller(),
+            block(double, self.dim, nn.ReLU(inplace=True)),
         )  # fmt: skip
 
     def features(self, x: Tensor) -> Tensor:
