@@ -27,18 +27,18 @@ _guard = threading.RLock()
 
 
 @contextmanager
-def held(folder: Path, what: str, remedy: str, wait: float = WAIT, keep: bool = False) -> Iterator[None]:
+def held(folder: Path, what: str, remedy: str) -> Iterator[None]:
     """Hold a folder, which is made if it is not there; within one process any number of times.
 
-    `what` names the folder in the error, `remedy` says what to do. With `keep` the file stays when the lock is let go.
-    Raises RunError if another process holds the folder after `wait` seconds, or if it cannot be written.
+    `what` names the folder in the error, `remedy` says what to do. Raises RunError if another process still holds the
+    folder after WAIT seconds, or if it cannot be written.
     """
     folder = folder.resolve()
     if str(folder) in os.environ.get(HELD, "").split(os.pathsep) and folder not in _mine:
         yield  # by the process that started this one
         return
     with _guard:
-        count, stream = _mine[folder] if folder in _mine else (0, _taken(folder, what, remedy, wait))
+        count, stream = _mine[folder] if folder in _mine else (0, _taken(folder, what, remedy, WAIT))
         _mine[folder] = count + 1, stream
     try:
         yield
@@ -48,10 +48,19 @@ def held(folder: Path, what: str, remedy: str, wait: float = WAIT, keep: bool = 
             if count > 1:
                 _mine[folder] = count - 1, stream
             else:
-                if not keep:
-                    with suppress(OSError):
-                        (folder / LOCK).unlink(missing_ok=True)  # while it is locked: nobody else's can be there
+                with suppress(OSError):
+                    (folder / LOCK).unlink(missing_ok=True)  # while it is locked: nobody else's can be there
                 stream.close()
+
+
+@contextmanager
+def held_once(folder: Path, what: str, remedy: str) -> Iterator[None]:
+    """As `held`, but at once or not at all, not twice in one process either, and not for the processes it starts.
+
+    The file stays there, unlocked: by it a worker of a sweep knows that it sees the sweep's folder.
+    """
+    with _taken(folder, what, remedy, wait=0):
+        yield
 
 
 def handed_on() -> dict[str, Any]:

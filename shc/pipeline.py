@@ -57,11 +57,16 @@ class NotebookError(RuntimeError):
 def notebooks_folder() -> Path:
     """The folder of the sequence: `notebooks` here, or beside the installed package's source."""
     for folder in (Path("notebooks"), Path(__file__).resolve().parent.parent / "notebooks"):
-        if (folder / f"{SEQUENCE[0]}.ipynb").exists():
+        if (folder / f"{SEQUENCE[0]}.ipynb").exists() and not is_of_run(folder):
             return folder.resolve()
     raise RunError(
         "the notebooks were not found; run this command in the project's folder (the one that contains notebooks/)"
     )
+
+
+def is_of_run(folder: Path) -> bool:
+    """Whether notebooks lie in a run folder: executed ones, maybe somebody else's, that nobody meant to execute."""
+    return any((folder / name).exists() for name in ("stamps.json", ".writable", "../params.yaml", "../results.json"))
 
 
 def runs_folder() -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from shc import pipeline
-from shc.locks import held
+from shc.locks import held_once
 from shc.parameters import ParameterError
 from shc.runs import atomic_write
 from shc.sweep_file import WHERE, Cell, Sweep, read_sweep
@@ -151,9 +151,7 @@ def threads(sweep: Sweep, cell: Cell) -> dict[str, str]:
 
 def locked(sweep: Sweep) -> AbstractContextManager[None]:
     """Hold the sweep's folder, so that no second execution works in it; a crash leaves no lock behind."""
-    return held(
-        sweep.folder, f"sweep {sweep.name!r}", "wait for it or stop it (--list shows how far it is)", keep=True
-    )  # the file tells workers that they see the folder
+    return held_once(sweep.folder, f"sweep {sweep.name!r}", "wait for it or stop it (--list shows how far it is)")
 
 
 class Progress:

@@ -6,7 +6,6 @@ agree with what is there, and stay within MOST_BYTES; what is compressed may bes
 
 import json
 import math
-import os
 import stat
 import zipfile
 from pathlib import Path
@@ -129,8 +128,3 @@ def check_text(file: Path, most: int = 2**26) -> None:
     size = check_regular(file)
     if size > most:
         raise TooLarge(f"it has {size:,} bytes; at most {most:,} are read")
-
-
-def is_link(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a symbolic link, which in somebody else's folder may lead out of it."""
-    return os.path.islink(path)
