@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from shc.untrusted import TooLarge, check_npz, check_safetensors, check_text
+from shc.untrusted import TooLarge, check_depth, check_npz, check_safetensors, check_text
 
 MOST_PARAMETERS = 2**20  # bytes of params.yaml
 
@@ -174,7 +174,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
         return {}
     try:
         check_text(file, MOST_PARAMETERS)
-        text = file.read_text(encoding="utf-8")
+        check_depth(text := file.read_text(encoding="utf-8"))
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
             raise ValueError("it refers to its own parts")
         stored = yaml.safe_load(text)

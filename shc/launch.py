@@ -184,7 +184,8 @@ def _child(rank: int, nproc: int, folder: str, fn: Callable[..., Any], args: tup
             write_arrays(place / RESULT, arrays, {"result": _packed(result, arrays)})
     except Exception as error:
         kind = "" if isinstance(error, RunError | ValueError) else f"{type(error).__name__}: "
-        atomic_write(place / f"failed-{rank}.txt", lambda f: f.write_text(kind + str(error), encoding="utf-8"))
+        text = kind + str(error)
+        atomic_write(place / f"failed-{rank}.txt", lambda f: f.write_text(text, encoding="utf-8"))
         sys.exit(1)
 
 
@@ -195,7 +196,7 @@ def _packed(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     >>> _packed((1, {"x": np.zeros(2)}), arrays), list(arrays)
     ({'tuple': [1, {'dict': {'x': {'array': '0'}}}]}, ['0'])
     """
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | int | float | str | np.generic):
         return value.item() if isinstance(value, np.generic) else value
     if isinstance(value, list | tuple):
         return {type(value).__name__: [_packed(part, arrays) for part in value]}

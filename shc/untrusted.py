@@ -6,6 +6,7 @@ agree with what is there, and stay within MOST_BYTES; what is compressed may bes
 
 import json
 import math
+import re
 import stat
 import zipfile
 from pathlib import Path
@@ -17,6 +18,7 @@ MOST_BYTES = 16 * 2**30  # of one file's arrays
 FREE_BYTES = 2**28  # that any archive may unpack to
 MOST_GROWTH = 100  # and a larger one this often its own size; deflate alone could reach 1032
 MOST_ARRAYS = 10_000
+MOST_DEPTH = 50  # of YAML; its parser takes time by the square of the depth
 MOST_HEADER = 2**26  # bytes of a safetensors header, which holds the history of a training
 
 
@@ -128,3 +130,16 @@ def check_text(file: Path, most: int = 2**26) -> None:
     size = check_regular(file)
     if size > most:
         raise TooLarge(f"it has {size:,} bytes; at most {most:,} are read")
+
+
+def check_depth(text: str) -> None:
+    """Raise TooLarge for YAML in which lists or mappings stand inside each other more than MOST_DEPTH times.
+
+    >>> check_depth("a: [[1], {b: 2}]")
+    """
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[{\]}]", text):
+        depth = depth + 1 if bracket in "[{" else max(depth - 1, 0)
+        deepest = max(deepest, depth)
+    if deepest > MOST_DEPTH or re.search(rf"^ *([-?:] +){{{MOST_DEPTH}}}", text, re.MULTILINE):
+        raise TooLarge(f"its parts stand inside each other more than {MOST_DEPTH} times")
