@@ -41,7 +41,7 @@ def check_order(histogram: np.ndarray, retrieval: Any, count: Callable[[Any], np
     """AssertionError unless `count` gives the same histogram [Q, L, K+1] for the database in the opposite order."""
     if len(retrieval.query) * len(retrieval.database) > PAIRS:
         return
-    turned = {name: np.ascontiguousarray(getattr(retrieval, name)[::-1]) for name in ("database", "database_ids")}
+    turned = {name: np.ascontiguousarray(getattr(retrieval, name)[::-1]) for name in ("database", "database_labels")}
     same = np.array_equal(histogram, count(replace(retrieval, **turned)))
     assert same, "the counts depend on the order of the database"
     assert (histogram >= 0).all() and (histogram.sum((1, 2)) == len(retrieval.database)).all(), (
