@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from shc.pipeline import SEQUENCE, headline, notebooks_folder, read_notebook
 from shc.report_page import CREDIT, GLOSSARY, page, parsed, render, saves, tidied, title_of
@@ -45,7 +46,7 @@ def write_report(run: Run) -> Path:
 def index(run: Run, notebooks: Mapping[str, Mapping[str, Any]]) -> str:
     """The run's front page; `notebooks` are the executed ones, in order, by name."""
     results, name = run.results(), escape(run.path.name)
-    figures = {file.stem: file for file in sorted((run.path / "figures").glob("*.png"))}
+    figures = {file.stem: file for file in sorted((run.path / "figures").glob("*.png")) if not file.is_symlink()}
     titles = {name: title_of(notebook, name) for name, notebook in notebooks.items()}
     hero = [figure(file, notebooks) for picture, file in figures.items() if picture == HERO]
     rest = [file for picture, file in figures.items() if picture != HERO]
@@ -132,10 +133,13 @@ def aspect(file: Path) -> float:
 def figure(file: Path, notebooks: Mapping[str, Mapping[str, Any]], kind: str = "wide") -> str:
     """A picture of the run, with a caption that leads to the cell that drew it."""
     alt = file.with_suffix(".txt")
-    text = escape((alt.read_text(encoding="utf-8") if alt.exists() else "").strip() or file.stem.replace("_", " "))
+    text = escape(
+        (alt.read_text(encoding="utf-8") if alt.exists() and not alt.is_symlink() else "").strip()
+        or file.stem.replace("_", " ")
+    )
     source, link = base64.b64encode(file.read_bytes()).decode(), ""
     if name := drawn_by(file.stem, notebooks):
-        cell = f"#{file.stem}" if any(saves(cell, file.stem) for cell in notebooks[name]["cells"]) else ""
+        cell = f"#{quote(file.stem)}" if any(saves(cell, file.stem) for cell in notebooks[name]["cells"]) else ""
         title = escape(title_of(notebooks[name], name))
         link = f' <a href="notebooks/{name}.html{cell}" aria-label="the cell in {title}">→ its cell</a>'
     picture = f'<img alt="{text}" src="data:image/png;base64,{source}">'

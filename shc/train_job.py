@@ -5,12 +5,13 @@ through the same steps (`shc.stages`), and only the first one writes and prints.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from shc.config import CENTER_KINDS, ClassifierConfig, Data, HasherConfig
-from shc.launch import launch, ranks
+from shc.launch import Ranks, launch, ranks
 from shc.parameters import Parameter, ParameterError, parse_settings
 from shc.runs import Checkpoint, Run, artifact_key, read_meta
 
@@ -71,10 +72,15 @@ def configs(run: Run, stage: str, settings: Sequence[str], device: str | None, k
 
 def train_here(run: str, stage: str, data: Data | None, config: Any, kind: str) -> str | None:
     """This process's part of the training."""
-    from shc import features, stages
-
     place = ranks()
     folder = Run(run) if place.first else Onlooker(run)
+    with folder.alone():
+        return _train_here(folder, place, stage, data, config, kind)
+
+
+def _train_here(folder: Run, place: Ranks, stage: str, data: Data | None, config: Any, kind: str) -> str | None:
+    from shc import features, stages
+
     if not place.first:
         place.wait()  # until the first one has rendered and kept the images
     images = stages.start(folder, data) if data is not None else stages.images_of(folder)
@@ -122,6 +128,10 @@ class Onlooker(Run):
     ) -> str:
         """Only the key that the artifact would have."""
         return artifact_key(parameters, fingerprint, inputs or {})
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Nothing: it is the first process that holds the folder."""
+        return nullcontext()
 
     def add_parameters(self, step: str, values: Any) -> None:
         """Nothing."""

@@ -275,3 +275,24 @@ def test_the_bar_of_links_in_a_notebook_gives_way_to_the_pages_own(run):
     page = tour.with_suffix(".html").read_text()
     assert "former one" not in page and "See the" in page
     assert page.count('<a href="contents.html">Glossary</a>') == 2, "above and below"
+
+
+def test_a_picture_of_a_hostile_name_cannot_leave_its_link(run):
+    """A run that somebody sent: the name of a file and the cell that saves it were chosen together."""
+    name = '01_x"onmouseover="alert(1)'
+    cells = [fake.code(f'run.save_figure(figure, "{name}")', fake.picture("t"))]
+    fake.write(run.path / "notebooks" / "01_classifier.ipynb", fake.notebook(*cells))
+    picture(run, name)
+    page = Page(report.index(run, {"01_classifier": fake.notebook(*cells)}))
+    assert page.handlers == []
+
+
+def test_pictures_that_are_links_are_left_out(run, tmp_path):
+    (tmp_path / "secret.png").write_bytes(b"secret of somebody")
+    (tmp_path / "secret.txt").write_text("words of somebody")
+    (run.path / "figures" / "linked.png").symlink_to(tmp_path / "secret.png")
+    picture(run, "own")
+    (run.path / "figures" / "own.txt").unlink()
+    (run.path / "figures" / "own.txt").symlink_to(tmp_path / "secret.txt")
+    text = report.index(run, {})
+    assert base64.b64encode(b"secret of somebody").decode() not in text and "words of somebody" not in text
