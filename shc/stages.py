@@ -306,12 +306,8 @@ def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "
             query, database = (codes_from(predict(hasher, x_of[split], **where)) for split in ("val", "train"))
             return float(metrics.evaluate(query, database, labels_val, labels, k=(), graded_k=())["mAP@ALL"])
 
-        def loss(u: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            return method.loss(u, y, targets)
-
-        def outputs() -> Tensor:
-            return predict(part, x_of["train"], **where).to(device)
-
+        loss = lambda u, y: method.loss(u, y, targets)
+        outputs = lambda: predict(part, x_of["train"], **where).to(device)
         history: list[Record] = []
         checkpoint, schedule = run.checkpoint(f"hasher{variant}", key), replace(config.schedule(), crop=first.crop)
         if method.trained:
