@@ -204,9 +204,9 @@ def _packed(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
         return {"dict": {name: _packed(part, arrays) for name, part in value.items()}}
     if isinstance(value, np.ndarray | Tensor):
-        name, tensor = str(len(arrays)), isinstance(value, Tensor)
-        arrays[name] = value.detach().cpu().numpy() if tensor else value
-        return {"tensor" if tensor else "array": name}
+        name = str(len(arrays))
+        arrays[name] = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+        return {"tensor" if isinstance(value, Tensor) else "array": name}
     raise TypeError(f"a {type(value).__name__} cannot be sent back from another process; return numbers and arrays")
 
 

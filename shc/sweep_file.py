@@ -191,7 +191,7 @@ def _expanded(content: Mapping[str, Any], file: Path) -> list[tuple[str, dict[st
         raise SweepError(f"{file}: set: must hold `parameter: value` pairs, not {common!r}")
     if not isinstance(blocks, list) or not blocks:
         raise SweepError(f"{file}: cells: must be a list of blocks such as `- {{method: [shc, csq], seed: [0, 1]}}`")
-    cells = []
+    cells: list[tuple[str, dict[str, Any]]] = []
     for place, block in enumerate(blocks, 1):
         if not isinstance(block, dict):
             raise SweepError(f"{file}: block {place} of cells must hold `parameter: value` pairs, not {block!r}")

@@ -113,7 +113,7 @@ def _check_total(total: int, most: int) -> None:
 class Limited:
     """A stream that raises TooLarge after `most` bytes: for archives whose unpacked size nobody announced."""
 
-    def __init__(self, stream: IO[bytes], most: int) -> None:
+    def __init__(self, stream: Any, most: int) -> None:
         self.stream, self.left, self.most = stream, most, most
 
     def read(self, size: int = -1) -> bytes:

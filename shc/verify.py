@@ -64,10 +64,10 @@ def of_run(folder: Path) -> Iterator[Finding]:
         yield of_artifact(run, file)
     for name, read, first in (("params.yaml", run.parameters, "01"), ("results.json", run.results, "00")):
         if (folder / name).exists():
-            yield found(name, lambda read=read: f"{len(read())} entries", f"delete it, then {again(run, first)}")
+            yield found(name, entries_of, f"delete it, then {again(run, first)}", read)
     for file in sorted((folder / "checkpoints").glob("*.safetensors")):
         remedy = "delete it: the training begins anew"
-        yield found(f"checkpoints/{file.name}", lambda file=file: of_checkpoint(file), remedy)
+        yield found(f"checkpoints/{file.name}", of_checkpoint, remedy, file)
     stamps = folder / "notebooks" / "stamps.json"
     if stamps.exists():
         yield found(
@@ -75,10 +75,10 @@ def of_run(folder: Path) -> Iterator[Finding]:
         )
     for file in sorted((folder / "notebooks").glob("*.ipynb")):
         remedy = again(run, file.stem) if file.stem in SEQUENCE else f"shc report --name {run.path.name}"
-        yield found(f"notebooks/{file.name}", lambda file=file: of_notebook(file), remedy)
+        yield found(f"notebooks/{file.name}", of_notebook, remedy, file)
     for file in sorted((folder / "figures").glob("*.png")):
         remedy = next((again(run, name) for name in SEQUENCE if name[:2] == file.stem[:2]), "delete it")
-        yield found(f"figures/{file.name}", lambda file=file: of_picture(file), remedy)
+        yield found(f"figures/{file.name}", of_picture, remedy, file)
 
 
 def of_artifact(run: Run, file: Path) -> Finding:
@@ -165,7 +165,7 @@ def of_store(folder: Path) -> Iterator[Finding]:
     for number in range(about.shards):
         file = store.file(number)
         remedy = f"delete {file.name} and repeat the `shc encode` that made it"
-        yield found(file.name, lambda number=number: told(number), remedy)
+        yield found(file.name, told, remedy, number)
 
 
 def of_sweep(folder: Path) -> Iterator[Finding]:
@@ -173,7 +173,7 @@ def of_sweep(folder: Path) -> Iterator[Finding]:
     for record in sorted(folder.glob("*/cell.json")):
         cell = record.parent
         remedy = f"delete the folder {cell.name} and repeat the `shc sweep`"
-        yield found(f"{cell.name}/cell.json", lambda record=record: of_cell(record), remedy)
+        yield found(f"{cell.name}/cell.json", of_cell, remedy, record)
         for finding in of_run(cell):
             if not finding.good:
                 yield Finding(f"{cell.name}/{finding.file}", False, finding.told, remedy)
@@ -187,10 +187,15 @@ def of_cell(record: Path) -> str:
     return f"{told['status']}, {told.get('seconds', '?')} s"
 
 
-def found(file: str, told: Callable[[], str], remedy: str) -> Finding:
-    """What `told` returns, or the reason of its RunError with the remedy."""
+def entries_of(read: Callable[[], dict[str, Any]]) -> str:
+    """How many entries a file holds."""
+    return f"{len(read())} entries"
+
+
+def found(file: str, told: Callable[..., str], remedy: str, *about: Any) -> Finding:
+    """What `told(*about)` returns, or the reason of its RunError with the remedy."""
     try:
-        return Finding(file, True, told())
+        return Finding(file, True, told(*about))
     except (ValueError, TypeError, AttributeError) as error:  # of contents that nobody of us wrote
         return Finding(file, False, " ".join(str(error).split()) or type(error).__name__, remedy)
 

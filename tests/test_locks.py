@@ -139,3 +139,18 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
     with pytest.raises(RunError, match="could not be written"):
         save(run)
     assert precious.read_text() == "content"
+
+
+def test_a_kernel_of_the_runner_writes_in_the_folder_that_the_runner_holds(tmp_path):
+    import fake_notebooks as fake
+
+    from shc import pipeline
+
+    text = "from shc.runs import Run\nRun(run).add_results(kernel=2)"
+    source = fake.write(
+        tmp_path / "book.ipynb", fake.notebook(fake.parameters('run: str = ""  # run'), fake.code(text))
+    )
+    run = Run(tmp_path / "one")
+    with run.alone():
+        pipeline.execute_file(source, run, {})
+    assert run.results() == {"kernel": 2} and not (run.path / locks.LOCK).exists()

@@ -215,7 +215,7 @@ def from_tar(file: Path, folder: str, wanted: Mapping[str, int]) -> dict[str, by
     try:
         with (
             gzip.open(file) as unzipped,
-            tarfile.open(fileobj=(whole := Limited(unzipped, most)), mode="r|", bufsize=BLOCK) as archive,
+            tarfile.open(fileobj=(whole := Limited(unzipped, most)), mode="r|", bufsize=BLOCK) as archive,  # type: ignore[call-overload]
         ):
             for member in archive:
                 inside, _, name = member.name.removeprefix("./").rpartition("/")
