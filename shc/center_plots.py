@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from shc import constructions, hamming
 from shc.charts import draw_loss, thinned
@@ -115,6 +115,7 @@ def draw_distances(axes: Axes, histogram: np.ndarray, min_distance: int) -> Any:
     axes.axvline(min_distance - 0.5, color="black", lw=1.6, ls="--", label=f"{min_distance} bits or more")
     axes.set(xlabel="Hamming distance (bits)", ylabel="pairs of classes")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     return bars
 
 
@@ -159,7 +160,7 @@ def film_strip(
     low = lowest_shown(S)
     chosen = [history[i] for i in np.unique(np.linspace(0, len(history) - 1, frames).round().astype(int))]
     alt = f"{len(chosen)} heat maps of the centers' similarity along the optimization, and the similarity asked for"
-    figure, axes = new_figure(11.5, 2.6, alt=alt, ncols=len(chosen) + 1, squeeze=False)
+    figure, axes = new_figure(11.5, 0.65 + 11.5 / (len(chosen) + 1), alt=alt, ncols=len(chosen) + 1, squeeze=False)
     for ax, step in zip(axes[0], chosen, strict=False):
         ax.imshow(center_similarity(step.codes)[np.ix_(order, order)], vmin=low, vmax=1)
         ax.set_title(f"step {step.step}", fontsize=10)

@@ -93,7 +93,7 @@ def _training_parts(figure: Figure, names: list[str]) -> dict[Any, Any]:
         parts["mean", name] = left.plot([], [], **look, lw=1.8, label="running mean" if alone else name)[0]
         parts["val", name] = right.plot([], [], **look, marker="o", ms=4, label="" if alone else name)[0]
         kept = "best, kept" if i == len(names) - 1 else ""
-        parts["best", name] = right.plot([], [], "o", ms=11, mfc="none", mec=ORANGE, mew=2, label=kept)[0]
+        parts["best", name] = right.plot([], [], "o", ms=11, mfc="none", mec="black", mew=1.4, label=kept)[0]
     parts["empty"] = right.text(0.5, 0.5, "not validated yet", transform=right.transAxes, ha="center", color="#555555")
     left.set(xlabel="step", ylabel="training loss" if alone else "training loss, running mean")
     right.set(xlabel="epoch", ylabel="validation value")
@@ -177,8 +177,8 @@ def quantization_histogram(outputs: np.ndarray, ax: Axes | None = None) -> Figur
     told = f"{unsure:.1%} of the bits are unsure (|tanh u| < 0.5); mean quantization error {gap:.3f}"
     figure, axes = figure_of(ax, 8, 3.4, f"Histogram of the network's outputs before rounding: {told}")
     share = np.full(outputs.size, 1 / outputs.size)
+    axes.axvspan(-0.5, 0.5, color=ORANGE, alpha=0.2, lw=0, zorder=0)
     axes.hist(outputs.ravel(), bins=np.linspace(-1, 1, 61).tolist(), color=BLUE, weights=share)
-    axes.axvspan(-0.5, 0.5, color=ORANGE, alpha=0.2, lw=0)
     axes.text(0, 0.95, "unsure bits", transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=9)
     axes.set(xlabel="network output tanh(u), rounded to −1 or +1", ylabel="share of outputs", xlim=(-1, 1))
     axes.set_title(told)
@@ -187,13 +187,18 @@ def quantization_histogram(outputs: np.ndarray, ax: Axes | None = None) -> Figur
 
 @styled
 def bit_balance(codes: np.ndarray, ax: Axes | None = None) -> Figure:
-    """Share of +1 in every bit of codes [N, K], sorted; a bit at 0.5 carries most information."""
+    """Share of +1 in every bit of codes [N, K], sorted; a bit at 0.5 carries most information.
+
+    The axis reaches as far as the bits, in tenths on both sides of 0.5, so that small differences can be seen.
+    """
     share = np.sort((np.asarray(codes) > 0).mean(0))
     told = f"Shares of +1 go from {share[0]:.2f} to {share[-1]:.2f}; a bit at 0.5 tells most"
     figure, axes = figure_of(ax, 8, 3, f"Balance of {len(share)} bits, sorted. {told}")
     axes.bar(np.arange(1, len(share) + 1), share - 0.5, bottom=0.5, color=BLUE)
     axes.axhline(0.5, color="black", lw=1)
-    axes.set(xlabel=f"{len(share)} bits, sorted", ylabel="share of +1", ylim=(0, 1), xlim=(0, len(share) + 1))
+    reach = np.ceil(10 * np.abs(share - 0.5).max() + 1e-9) / 10
+    axes.set(xlabel=f"{len(share)} bits, sorted", ylabel="share of +1", xlim=(0.4, len(share) + 0.6))
+    axes.set_ylim(max(0.5 - reach, 0), min(0.5 + reach, 1))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(told)
     return figure

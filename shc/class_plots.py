@@ -178,7 +178,7 @@ def confusion_heatmap(
     axes.set_anchor("W")
     bottom.set_xlabel("predicted class, in the order of the true classes")
     bar = figure.colorbar(picture, ax=axes, shrink=0.8, panchor=False, label="share of the true class (row)")
-    bar.set_ticks(np.sqrt([0, 0.01, 0.05, 0.2, 0.5, 1]), labels=["0", ".01", ".05", ".2", ".5", "1"])
+    bar.set_ticks(np.sqrt([0, 0.01, 0.05, 0.2, 0.5, 1]), labels=["0", "0.01", "0.05", "0.2", "0.5", "1"])
     axes.set_title(told[0].upper() + told[1:])
     return figure
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from shc.estimates import Estimate, estimate
-from shc.figures import BLUE, GREEN, GREY, ORANGE, Figure, figure_of, new_figure, shortened, spread, styled
+from shc.figures import BLUE, GREEN, GREY, ORANGE, Figure, figure_of, ink, new_figure, shortened, spread, styled
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -274,7 +274,7 @@ def name_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], x: float, lim
     for name, place in zip(names, places, strict=True):
         color = LOOKS[name]["color"] if name in LOOKS else "#6B6B6B"
         axes.plot([ends[name][0], x], [ends[name][1], place], color=color, lw=0.6, alpha=0.6, clip_on=False, zorder=1)
-        axes.text(x, place, f" {shortened(name, 30)}", color=color, va="center", fontsize=9)
+        axes.text(x, place, f" {shortened(name, 30)}", color=ink(color), va="center", fontsize=9)
 
 
 def plus(value: float) -> str:

@@ -133,11 +133,12 @@ def loss_parts(parts: Mapping[str, tuple[float, float, float, float]], ax: Axes 
     for (width, label), look in zip(pieces, looks, strict=True):
         axes.barh(places, width, left=start, height=0.6, label=label, **look)
         for i, (x, part) in enumerate(zip(start, width, strict=True)):
-            if part > 0.06 * most:
-                box: dict[str, Any] = dict(facecolor="white", edgecolor="none", pad=1.2, alpha=0.85)
-                axes.text(
-                    x + part / 2, i, f"{part / f[i]:.0%}", ha="center", va="center", fontsize=9, bbox=box, zorder=3
-                )
+            mark = free[i] if x < free[i] < x + part else x  # the number goes to the longer side of it
+            left, right = max((x, mark), (mark, x + part), key=lambda side: side[1] - side[0])
+            if right - left > 0.06 * most:
+                words: dict[str, Any] = dict(ha="center", va="center", fontsize=9, zorder=3)
+                box = dict(facecolor="white", edgecolor="none", pad=1.2, alpha=0.85)
+                axes.text((left + right) / 2, i, f"{part / f[i]:.0%}", bbox=box, **words)
         start = start + width
     above = np.array(places) - 0.42  # the bar's numbers stay free
     axes.plot(free, above, "v", color="black", ms=8, clip_on=False, label="found at d = 0")

@@ -6,12 +6,13 @@ numbers, every picture under the notebook that drew it, and how it was made. `sh
 
 import base64
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from shc.figures import DPI
 from shc.pipeline import SEQUENCE, headline, notebooks_folder, read_notebook
 from shc.report_page import CREDIT, GLOSSARY, page, parsed, render, saves, tidied, title_of
 from shc.runs import Run, RunError, atomic_write
@@ -67,7 +68,8 @@ def index(run: Run, notebooks: Mapping[str, Mapping[str, Any]]) -> str:
     for notebook, title in [*titles.items(), ("", "More")]:
         mine = [file for file in rest if drawn_by(file.stem, notebooks) == notebook]
         if mine:
-            parts.append(f'<h3>{escape(title)}</h3><div class="gallery">{"".join(gallery(mine, notebooks))}</div>')
+            shown = "".join(figure(file, notebooks) for file in mine)
+            parts.append(f"<h3>{escape(title)}</h3>{shown}")
     parts += how_it_was_made(run.parameters(), results.get("made_with", {}))
     body = tidied(parsed("".join(parts)))
     return page(
@@ -113,24 +115,15 @@ def drawn_by(picture: str, notebooks: Mapping[str, Mapping[str, Any]]) -> str:
     return next((name for name in notebooks if name.split("_")[0] == picture.split("_")[0]), "")
 
 
-def gallery(pictures: list[Path], notebooks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Figures in two columns; strips, and what nothing stands beside, take both."""
-    narrow = [aspect(file) <= 3 for file in pictures] + [False]
-    paired = False
-    for at, file in enumerate(pictures):
-        half = narrow[at] and (paired or narrow[at + 1])
-        yield figure(file, notebooks, "" if half else "wide")
-        paired = half and not paired
-
-
-def aspect(file: Path) -> float:
-    """Width of a PNG divided by its height, from its first 24 bytes."""
+def width_on_screen(file: Path) -> int:
+    """Pixels that a PNG takes on a page: larger or smaller, the words in it would differ from picture to picture."""
     with file.open("rb") as data:
-        head = data.read(24)
-    return int.from_bytes(head[16:20], "big") / max(int.from_bytes(head[20:24], "big"), 1)
+        head = data.read(2048)  # size and, after the colours, the chunk with pixels per metre
+    pixels, at = int.from_bytes(head[16:20], "big"), head.find(b"pHYs")
+    return round(pixels * DPI / (int.from_bytes(head[at + 4 : at + 8], "big") * 0.0254)) if at > 0 else pixels
 
 
-def figure(file: Path, notebooks: Mapping[str, Mapping[str, Any]], kind: str = "wide") -> str:
+def figure(file: Path, notebooks: Mapping[str, Mapping[str, Any]]) -> str:
     """A picture of the run, with a caption that leads to the cell that drew it."""
     alt = file.with_suffix(".txt")
     text = escape(
@@ -142,8 +135,9 @@ def figure(file: Path, notebooks: Mapping[str, Mapping[str, Any]], kind: str = "
         cell = f"#{quote(file.stem)}" if any(saves(cell, file.stem) for cell in notebooks[name]["cells"]) else ""
         title = escape(title_of(notebooks[name], name))
         link = f' <a href="notebooks/{name}.html{cell}" aria-label="the cell in {title}">→ its cell</a>'
-    picture = f'<img alt="{text}" src="data:image/png;base64,{source}">'
-    return f'<figure class="{kind}">{picture}<figcaption>{text}{link}</figcaption></figure>'
+    width = f"width:calc({width_on_screen(file)}px + 1rem + 2px)"  # with the padding and border of its card
+    picture = f'<img alt="{text}" src="data:image/png;base64,{source}" style="{width}">'
+    return f'<figure class="told">{picture}<figcaption>{text}{link}</figcaption></figure>'
 
 
 def how_it_was_made(parameters: Mapping[str, Mapping[str, Any]], made_with: Mapping[str, Any]) -> list[str]:

@@ -157,9 +157,9 @@ def bit_meanings(
     top.bar(at, information[order], color=BLUE, width=0.8)
     if chance is not None:
         level = float(np.quantile(chance, 0.975))
-        told = "97.5 % of bits stay below when the classes are shuffled"
+        told = "97.5 % of bits stay below by chance"
         top.axhline(level, color="black", lw=1.2, ls="--", label=told)
-        top.legend(loc="upper right")
+        top.legend(loc="lower right", bbox_to_anchor=(1, 0.98))  # beside the title: no bar or line reaches it
     top.set(ylabel="information\n(bit)", ylim=(0, 1.02 * max(1.25 * information.max(), 1e-3)))
     top.set_title("What each bit tells about the super-class")
     picture = axes.imshow(means[np.ix_(order, ids[rows])].T, aspect="auto", cmap=DIVERGING, vmin=-1, vmax=1)
@@ -234,9 +234,10 @@ def code_maps(
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
         ax.set_title(name)
-    axes[0, 0].scatter([], [], s=32, c="white", marker="D", ec="black", lw=0.9, label="center")
-    axes[0, 0].scatter([], [], s=12, c="black", lw=0, label="image code")
-    axes[0, 0].legend(loc="upper left", bbox_to_anchor=(0, 0), ncols=2)
+    last = axes[0, -1]
+    last.scatter([], [], s=32, c="white", marker="D", ec="black", lw=0.9, label="center")
+    last.scatter([], [], s=12, c="black", lw=0, label="image code")
+    last.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, handletextpad=0.2, columnspacing=1.2)
     if several and group_names is not None:
         _group_legend(figure, sorted(set(ids.tolist())), group_names)
     return figure

@@ -204,6 +204,24 @@ def test_no_words_lie_on_each_other(drawn):
         assert not collisions(figure), (name, collisions(figure)[:4])
 
 
+def test_words_can_be_read_on_white(drawn):
+    for name, figure in drawn.items():
+        shown = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
+        for text in shown:
+            rgb = np.array(to_rgb(text.get_color()))
+            light = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
+            on_dark = rgb.min() == 1  # the signs on dark cells
+            assert on_dark or 1.05 / (light + 0.05) >= 4.5, (name, text.get_text(), text.get_color())
+
+
+def test_pictures_have_no_empty_edge(drawn):
+    for name, figure in drawn.items():
+        ink = np.asarray(Image.open(io.BytesIO(figure.png())).convert("L")) < 250
+        rows = np.flatnonzero(ink.any(1))
+        above, below = rows[0], len(ink) - 1 - rows[-1]
+        assert max(above, below) <= 40, (name, above, below)
+
+
 def test_the_tests_of_words_would_notice():
     figure, axes = figures.new_figure(3, 3)
     axes.text(0.5, 1.8, "far outside")

@@ -8,7 +8,7 @@ import fake_notebooks as fake
 import pytest
 from web_page import Page
 
-from shc import report, report_page
+from shc import figures, report, report_page
 from shc.pipeline import SEQUENCE, notebooks_folder
 from shc.runs import Run, RunError
 
@@ -105,14 +105,14 @@ def test_the_index_follows_the_notebooks(run):
     assert text.count("picture 05_retrieval</figcaption>") + text.count("picture 05_retrieval <a") == 1
 
 
-def test_figures_pair_up_and_strips_and_lone_ones_are_wide(run):
-    sizes = {"a": (1, 1), "b": (4, 1), "c": (1, 1), "d": (1, 1), "e": (1, 1), "f": (5, 1), "g": (2, 1), "h": (3, 1)}
-    for name, (width, height) in sizes.items():
-        picture(run, f"00_{name}", name, width, height)
+def test_pictures_are_shown_at_the_size_they_were_drawn_for(run):
+    """So that words in a picture are as large as words in any other, whatever its resolution."""
+    for name, inches in (("00_a", 4), ("00_b", 9.2), ("00_c", 11.5)):
+        run.save_figure(figures.new_figure(inches, 1.5, alt=name)[0], name)
+    picture(run, "00_d", "no resolution", 1, 1)
     text = report.write_report(run).read_text()
-    found = re.findall(r'<figure class="(\w*)"><img alt="(\w)"', text)
-    assert "".join(name for kind, name in found if kind == "wide") == "abef"
-    assert "".join(name for kind, name in found if not kind) == "cdgh"
+    found = dict(re.findall(r'<img alt="([\w ]+)"[^>]+style="width:calc\((\d+)px', text))
+    assert found.items() >= {"00_a": "400", "00_b": "920", "00_c": "1150", "no resolution": "256"}.items(), found
 
 
 def test_the_index_shows_numbers_and_pictures(run):
