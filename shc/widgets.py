@@ -134,6 +134,7 @@ class HistorySlider(Pictured):
 
     `order` int64 [C] sorts the heat map, by default S's dendrogram. ValueError if there are no records.
 
+    >>> from shc import centers
     >>> HistorySlider(list(centers.optimize_centers(np.eye(4), 8, sweeps=50)), np.eye(4)).slider.min
     0
     """
