@@ -182,8 +182,15 @@ def learning_speed(curves: "DataFrame", time: "DataFrame | None" = None) -> Figu
                 at = time.loc[name, x]
                 where = np.interp(at, part[x], part["val"])
                 axes.plot([at], [where], "o", ms=9, mfc="none", mec=look["color"], mew=1.4, zorder=4)
-        longest = max((x for x, _ in ends.values()), default=1.0)
+        far = [x for x, _ in ends.values()] or [1.0]
+        longest = min(max(far), 1.5 * float(np.median(far)))  # one that takes far longer is cut, and said to go on
+        late = {name: end for name, end in ends.items() if end[0] > longest}
+        for name in late:
+            part = means[means["label"] == name].dropna(subset=[x]).sort_values("epoch")
+            ends[name] = longest, float(np.interp(longest, part[x], part["val"]))
         axes.set(ylim=(0, top), xlim=(0, 1.04 * longest))
+        beyond = ", ".join(f"{name} goes on to {end:.0f}, {value:.3f}" for name, (end, value) in late.items())
+        axes.text(0.99, 0.02, beyond, transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
         if axes is right:
             name_ends(axes, ends, 1.07 * longest, (0, top))
     left.set(xlabel="epoch", ylabel="mAP@ALL on validation drawings")
@@ -273,7 +280,8 @@ def name_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], x: float, lim
     places = spread(np.array([ends[name][1] for name in names]), gap, limits[0] + gap / 2, limits[1])
     for name, place in zip(names, places, strict=True):
         color = LOOKS[name]["color"] if name in LOOKS else "#6B6B6B"
-        axes.plot([ends[name][0], x], [ends[name][1], place], color=color, lw=0.6, alpha=0.6, clip_on=False, zorder=1)
+        tie: dict[str, Any] = dict(color=color, lw=0.8, ls=(0, (1, 3)), alpha=0.7)  # no line that could be data
+        axes.plot([ends[name][0], x], [ends[name][1], place], **tie, clip_on=False, zorder=1)
         axes.text(x, place, f" {shortened(name, 30)}", color=ink(color), va="center", fontsize=9)
 
 

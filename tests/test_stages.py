@@ -230,7 +230,7 @@ def test_centers_that_are_none_are_refused(emoji, copy_of):
     codes = artifact["codes"].copy()
     codes[0, 0] = 0
     write(codes)
-    with pytest.raises(RunError, match="do not hold ±1 codes only, .*; run notebook 03_hash_centers again"):
+    with pytest.raises(RunError, match=r"do not hold ±1 codes only, .*; run notebook 03_hash_centers again"):
         stages.load_centers(copy_of, images)
     write(np.repeat(artifact["codes"][:1], 100, axis=0))
     with pytest.raises(RunError, match="closer than they claim: 0 bits, not 4; run notebook 03_hash_centers again"):
