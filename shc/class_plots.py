@@ -59,7 +59,7 @@ def similarity_heatmap(
     """S [C, C] as a heat map in dendrogram order, with super-class bands `groups` int64 [C] if they are given."""
     S, order = square(S), checked_order(S, order)
     alt = f"Heat map of the similarity of {len(S)} classes, similar classes side by side{_inside(S, groups)}"
-    figure, axes = figure_of(ax, 7.8 if len(S) > NAMED else 7.0, 6.0, alt)
+    figure, axes = figure_of(ax, *((7.8, 5.7) if len(S) > NAMED else (7.0, 6.0)), alt)
     low = lowest_shown(S)
     picture, bottom = _heat(axes, S, order, names, groups, group_names, low)
     axes.set_title(title or "Class similarity S: similar classes side by side")
@@ -83,7 +83,7 @@ def similarity_and_centers(
     rho = rank_correlation(S, center_similarity(codes))
     told = "" if np.isnan(rho) else f", rank correlation {signed(rho)}"
     alt = f"Two heat maps of {len(S)} classes in one order: class similarity S, similarity of the hash centers{told}"
-    figure, (left, right) = new_figure(11.5, 5.1 if len(S) > NAMED else 5.8, alt=alt, ncols=2)
+    figure, (left, right) = new_figure(11.5, 4.8 if len(S) > NAMED else 5.8, alt=alt, ncols=2)
     found = center_similarity(codes)
     low = lowest_shown(S, found)
     _heat(left, S, order, names, groups, group_names, low)
@@ -172,7 +172,7 @@ def confusion_heatmap(
     if groups is not None and wrong.sum():
         inside = wrong[whole(groups)[:, None] == whole(groups)].sum() / wrong.sum()
         told += f", {inside:.0%} of the errors inside the super-class"
-    figure, axes = figure_of(ax, 7.8, 6.0, f"Confusion matrix of {len(share)} classes, sorted by super-class; {told}")
+    figure, axes = figure_of(ax, 7.8, 5.7, f"Confusion matrix of {len(share)} classes, sorted by super-class; {told}")
     picture = axes.imshow(np.sqrt(share[np.ix_(order, order)]), vmin=0, vmax=1, cmap="viridis")
     bottom = mark_classes(axes, order, names, groups, group_names)
     axes.set_anchor("W")

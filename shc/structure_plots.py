@@ -119,7 +119,7 @@ def stress_chart(
     left.legend(loc="upper right")
     shown = order[:worst]
     right.barh(range(worst), stress[shown], color=shades[:worst], height=0.7)
-    right.barh(range(worst), forced[shown], color="black", height=0.22)
+    right.barh(range(worst), forced[shown], color="black", ec="white", height=0.26)  # seen on dark bars too
     labels = [
         f"{shortened(names[c], 18)} ↔ {shortened(names[p], 18)}\ns = {signed(S[c, p])}, {distance[c, p]} bits"
         for c, p in zip(shown, partners[shown], strict=True)
