@@ -148,7 +148,11 @@ def test_a_kernel_of_the_runner_writes_in_the_folder_that_the_runner_holds(tmp_p
 
     text = "from shc.runs import Run\nRun(run).add_results(kernel=2)"
     source = fake.write(
-        tmp_path / "book.ipynb", fake.notebook(fake.parameters('run: str = ""  # run'), fake.code(text))
+        tmp_path / "book.ipynb",
+        fake.notebook(
+            fake.parameters('run: str = ""  # run\nbits: int = 8  # a line alone would be the magic %run'),
+            fake.code(text),
+        ),
     )
     run = Run(tmp_path / "one")
     with run.alone():
