@@ -146,11 +146,11 @@ def test_a_kernel_of_the_runner_writes_in_the_folder_that_the_runner_holds(tmp_p
 
     from shc import pipeline
 
-    text = "from shc.runs import Run\nRun(run).add_results(kernel=2)"
+    text = "from shc.runs import Run\nRun(run).add_results(kernel=2)"  # a parameter alone would be the magic %run
     source = fake.write(
         tmp_path / "book.ipynb",
         fake.notebook(
-            fake.parameters('run: str = ""  # run\nbits: int = 8  # a line alone would be the magic %run'),
+            fake.parameters('run: str = ""\nbits: int = 8'),
             fake.code(text),
         ),
     )
