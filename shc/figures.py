@@ -41,6 +41,14 @@ STYLE = {
 # differ in lightness as well as in hue, so that they stay apart in grey and for colour-blind readers (Okabe & Ito 2008)
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#8C8C8C"
 SERIES = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#D55E00")
+# Hash centers, and the methods named after them, keep their look in all pictures; lines of reference are black.
+ENTITIES: dict[str, dict[str, Any]] = {
+    "semantic": dict(color=BLUE, marker="o", ls="-"),
+    "permuted": dict(color=ORANGE, marker="s", ls="--"),
+    "random": dict(color="#CC79A7", marker="^", ls=":"),
+    "csq": dict(color=GREEN, marker="D", ls="-."),
+    "distance": dict(color="#D55E00", marker="v", ls=(0, (6, 1, 1, 1, 1, 1))),
+}
 LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 1)))
 # Twenty colours that are as far apart as an exchange search got them, for full colour vision (OKLab, least distance
 # .10) and for red-green blindness (.08; Machado et al. 2009). Dark and light alternate: neighbours differ in grey.
@@ -210,6 +218,16 @@ def palette(groups: int) -> list[str]:
     if groups <= len(PALETTE):
         return list(PALETTE[:groups])
     return [("#4d4d4d", "#c4c4c4")[i % 2] for i in range(groups)]
+
+
+def entity(name: str) -> dict[str, Any]:
+    """Color, marker and line of centers, or of a method by what centers it has; empty for what has no look of its own.
+
+    >>> entity("shc, random centers") == entity("random centers") == ENTITIES["random"], entity("itq")
+    (True, {})
+    """
+    kind = name.lower().removeprefix("shc, ").removeprefix("solver ").removesuffix(" centers")
+    return dict(ENTITIES.get({"shc": "semantic", "mds": "distance"}.get(kind, kind), {}))
 
 
 def ink(color: str, contrast: float = 4.5) -> str:

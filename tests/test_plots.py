@@ -91,6 +91,9 @@ def comparison_pictures(folder):
         ),
         "learning_speed": plots.learning_speed(curves, frames.time_to(curves)),
         "one learning curve": plots.learning_speed(curves[curves["label"] == "csq"]),
+        "levels_and_difference": plots.levels_and_difference(
+            {"semantic centers": (0.5, 0.45, 0.55), "random centers": (0.42, 0.38, 0.46)}, (0.08, 0.06, 0.1), "mAP@ALL"
+        ),
         "dose_response": plots.dose_response(doses, slope),
         "paper_panel": plots.paper_panel(frames.paper_tables()),
     }
