@@ -238,10 +238,12 @@ def ink(color: str, contrast: float = 4.5) -> str:
     """
     rgb = np.array(to_rgb(color))
     for share in np.linspace(1, 0, 101):
-        light = np.where(share * rgb <= 0.04045, share * rgb / 12.92, ((share * rgb + 0.055) / 1.055) ** 2.4)
+        drawn = to_hex(share * rgb)
+        darker = np.array(to_rgb(drawn))  # as it is drawn, in 256 steps
+        light = np.where(darker <= 0.04045, darker / 12.92, ((darker + 0.055) / 1.055) ** 2.4)
         if 1.05 / (light @ (0.2126, 0.7152, 0.0722) + 0.05) >= contrast:
             break
-    return to_hex(share * rgb)
+    return drawn
 
 
 def class_axes(
