@@ -41,6 +41,14 @@ STYLE = {
 # differ in lightness as well as in hue, so that they stay apart in grey and for colour-blind readers (Okabe & Ito 2008)
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#8C8C8C"
 SERIES = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#D55E00")
+# Hash centers, and the methods named after them, keep their look in all pictures; lines of reference are black.
+ENTITIES: dict[str, dict[str, Any]] = {
+    "semantic": dict(color=BLUE, marker="o", ls="-"),
+    "permuted": dict(color=ORANGE, marker="s", ls="--"),
+    "random": dict(color="#CC79A7", marker="^", ls=":"),
+    "csq": dict(color=GREEN, marker="D", ls="-."),
+    "distance": dict(color="#D55E00", marker="v", ls=(0, (6, 1, 1, 1, 1, 1))),
+}
 LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 1)))
 # Twenty colours that are as far apart as an exchange search got them, for full colour vision (OKLab, least distance
 # .10) and for red-green blindness (.08; Machado et al. 2009). Dark and light alternate: neighbours differ in grey.
@@ -212,6 +220,16 @@ def palette(groups: int) -> list[str]:
     return [("#4d4d4d", "#c4c4c4")[i % 2] for i in range(groups)]
 
 
+def entity(name: str) -> dict[str, Any]:
+    """Color, marker and line of centers, or of a method by what centers it has; empty for what has no look of its own.
+
+    >>> entity("shc, random centers") == entity("random centers") == ENTITIES["random"], entity("itq")
+    (True, {})
+    """
+    kind = name.lower().removeprefix("shc, ").removeprefix("solver ").removesuffix(" centers")
+    return dict(ENTITIES.get({"shc": "semantic", "mds": "distance"}.get(kind, kind), {}))
+
+
 def ink(color: str, contrast: float = 4.5) -> str:
     """The colour for words: darkened, if need be, until its contrast with white is that of readable text (WCAG 2).
 
@@ -220,10 +238,12 @@ def ink(color: str, contrast: float = 4.5) -> str:
     """
     rgb = np.array(to_rgb(color))
     for share in np.linspace(1, 0, 101):
-        light = np.where(share * rgb <= 0.04045, share * rgb / 12.92, ((share * rgb + 0.055) / 1.055) ** 2.4)
+        drawn = to_hex(share * rgb)
+        darker = np.array(to_rgb(drawn))  # as it is drawn, in 256 steps
+        light = np.where(darker <= 0.04045, darker / 12.92, ((darker + 0.055) / 1.055) ** 2.4)
         if 1.05 / (light @ (0.2126, 0.7152, 0.0722) + 0.05) >= contrast:
             break
-    return to_hex(share * rgb)
+    return drawn
 
 
 def class_axes(

@@ -28,6 +28,7 @@ from shc.class_plots import (
 from shc.comparison_plots import (
     dose_response,
     learning_speed,
+    levels_and_difference,
     method_dots,
     methods_by_bits,
     paired_differences,
@@ -41,8 +42,8 @@ __all__ = [
     "bars_with_intervals", "bit_balance", "bit_correlations", "bit_meanings", "center_similarity", "centers_map",
     "class_dendrogram", "closest_pairs", "code_maps", "code_strip", "compared_centers", "confusion_heatmap",
     "confusion_pairs", "contact_sheet", "dendrogram_order", "distance_histogram", "distance_limits", "dose_response",
-    "draw_loss", "film_strip", "frontier_curves", "learning_speed", "loss_parts", "method_dots", "methods_by_bits",
-    "optimization_curves", "paired_differences", "paper_panel", "pr_curves", "quantization_histogram",
-    "retrieval_detail", "retrieval_strips", "similarity_and_centers", "similarity_heatmap", "similarity_vs_distance",
-    "smoothed", "stress_chart", "tanglegram", "training_curves", "worst_failures",
+    "draw_loss", "film_strip", "frontier_curves", "learning_speed", "levels_and_difference", "loss_parts",
+    "method_dots", "methods_by_bits", "optimization_curves", "paired_differences", "paper_panel", "pr_curves",
+    "quantization_histogram", "retrieval_detail", "retrieval_strips", "similarity_and_centers", "similarity_heatmap",
+    "similarity_vs_distance", "smoothed", "stress_chart", "tanglegram", "training_curves", "worst_failures",
 ]  # fmt: skip
