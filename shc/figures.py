@@ -52,6 +52,7 @@ ENTITIES: dict[str, dict[str, Any]] = {
 LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 1)))
 # Twenty colours that are as far apart as an exchange search got them, for full colour vision (OKLab, least distance
 # .10) and for red-green blindness (.08; Machado et al. 2009). Dark and light alternate: neighbours differ in grey.
+PALE = "#D0D0D0"  # what is not accented
 PALETTE = (
     "#907c11", "#f8c3ef", "#5d1276", "#5da8ba", "#83367e", "#9deda5", "#087ca1", "#e3cd3b", "#ba427d", "#f5a57f",
     "#6961cc", "#43d2b3", "#1e464b", "#5a8bd8", "#1a6331", "#919fff", "#294bae", "#8eb632", "#5b3203", "#ca7d79",
@@ -244,6 +245,13 @@ def ink(color: str, contrast: float = 4.5) -> str:
         if 1.05 / (light @ (0.2126, 0.7152, 0.0722) + 0.05) >= contrast:
             break
     return drawn
+
+
+def accents(chosen: np.ndarray, count: int) -> list[str]:
+    """The hues of the chosen super-classes, dark enough for thin lines, and PALE for all others of `count`."""
+    hues, few = palette(count), count <= len(PALETTE)
+    found = {int(g): hues[g] if few else PALETTE[i] for i, g in enumerate(chosen)}
+    return [ink(found[g], 2.5) if g in found else PALE for g in range(count)]
 
 
 def class_axes(
