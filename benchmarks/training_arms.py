@@ -16,12 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from shc import datasets, label_sets, models
 from shc.config import ClassifierConfig
 from shc.datasets import ImageSet
-from shc.pipeline import MEMORY
+from shc.pipeline import KERNEL
 from shc.stages import positions
 from shc.tasks import new_classifier
 from shc.training import Schedule, cpu_threads, fit, predict
 
-SETTINGS = {"OMP_WAIT_POLICY": "PASSIVE"} | MEMORY
+SETTINGS = KERNEL
 UNSET = dict.fromkeys(SETTINGS, "")
 CLASSES = 100
 NETS = {  # name: (builder, image size, batch, steps in one turn on a CPU); the last ones for a GPU, or --full
