@@ -274,7 +274,10 @@ def _similar_together(rows: np.ndarray) -> np.ndarray:
 
 
 def _tightest(layouts: Sequence[np.ndarray], ids: np.ndarray, classes: int, most: int = 6) -> np.ndarray:
-    """Up to `most` super-classes of two classes or more whose centers lie nearest to each other, over all layouts."""
+    """Up to `most` super-classes of two classes or more whose centers lie nearest to each other, over all layouts.
+
+    Of super-classes with one class each, the first ones.
+    """
     spread_of = np.zeros(int(ids.max()) + 1)
     for layout in layouts:
         centers = np.asarray(layout, float)[:classes]
@@ -282,7 +285,9 @@ def _tightest(layouts: Sequence[np.ndarray], ids: np.ndarray, classes: int, most
         for g in np.unique(ids):
             inside = centers[ids == g] / scale
             spread_of[g] += np.linalg.norm(inside - np.median(inside, 0), axis=1).mean()
-    several = np.flatnonzero(np.bincount(ids) > 1)
+    found = np.unique(ids)
+    several = found[np.bincount(ids)[found] > 1]
+    several = several if len(several) else found
     return several[np.argsort(spread_of[several], kind="stable")[:most]]
 
 
