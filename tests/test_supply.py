@@ -62,7 +62,10 @@ def test_every_data_set_has_its_terms_in_the_list(licenses):
     from shc.datasets import entries
 
     text = (ROOT / "docs" / "licenses.md").read_text(encoding="utf-8")
-    for name, entry in entries().items():
+    own = {
+        name: entry for name, entry in entries().items() if entry.build.__module__.startswith("shc.")
+    }  # not of tests
+    for name, entry in own.items():
         assert f"| {name} | {licenses.cell(entry.about.terms)} |" in text and entry.about.terms
 
 
