@@ -27,7 +27,7 @@ quick: $(STAMP)
 	$(BIN)/shc run --quick --name quick
 
 lab: $(STAMP)
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 notebooks
 
 test: $(STAMP)
 	$(BIN)/ruff check .

@@ -8,11 +8,12 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 _MODULES = (
-    "bounds", "centers", "charts", "claims", "config", "constructions", "controls", "datasets", "efficientnet",
-    "embedding", "encode", "estimates", "explorer", "features", "frames", "frontier", "hamming", "hierarchy",
-    "histograms", "image_search", "label_sets", "launch", "live", "methods", "metrics", "models", "name_embeddings",
-    "parameters", "pictures", "pipeline", "plots", "presets", "ranking", "refresh", "report", "runs", "search",
-    "shards", "similarity", "stages", "store_evaluation", "structure", "sweeps", "training", "widgets",
+    "asking", "bounds", "centers", "charts", "claims", "class_map", "code_map", "config", "constructions", "controls",
+    "datasets", "efficientnet", "embedding", "encode", "estimates", "explorer", "features", "files", "frames",
+    "frontier", "hamming", "hierarchy", "histograms", "image_search", "invariants", "label_sets", "launch", "live",
+    "locks", "methods", "metrics", "models", "name_embeddings", "parameters", "pictures", "pipeline", "plots",
+    "presets", "promises", "ranking", "refresh", "report", "runs", "search", "shards", "similarity", "stages",
+    "store_evaluation", "structure", "sweeps", "training", "untrusted", "verify", "widgets",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from shc import constructions, hamming
 from shc.charts import draw_loss, thinned
@@ -19,6 +19,7 @@ from shc.class_plots import (
     check_rows,
     checked_order,
     dendrogram_order,
+    lowest_shown,
     mark_classes,
     rank_correlation,
     square,
@@ -96,7 +97,7 @@ def distance_histogram(
     if 2 < classes <= 2**bits:
         limits = constructions.max_distance_limits(bits, classes)
         told = f"{limits.name}: no set keeps more than {limits.largest}"
-        axes.axvline(limits.largest + 0.5, color="black", lw=1.2, ls="-.", label=told)
+        axes.axvline(limits.largest, color="black", lw=1.2, ls="-.", label=told)
     found: list[int] = [
         int(d) for c in (codes, *(reference or {}).values()) for d in np.flatnonzero(hamming.pair_histogram(c))
     ]
@@ -110,9 +111,11 @@ def draw_distances(axes: Axes, histogram: np.ndarray, min_distance: int) -> Any:
     """Bars of a histogram [K+1] of distances and the line of the minimum; returns the bars. See `color_distances`."""
     bars = axes.bar(np.arange(len(histogram)), histogram, width=0.9, color=BLUE, edgecolor="white", lw=0)
     color_distances(bars, min_distance)
-    axes.axvline(min_distance - 0.5, color="black", lw=1.6, ls="--", label=f"minimum distance {min_distance}")
+    # before the first bar that is allowed
+    axes.axvline(min_distance - 0.5, color="black", lw=1.6, ls="--", label=f"{min_distance} bits or more")
     axes.set(xlabel="Hamming distance (bits)", ylabel="pairs of classes")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     return bars
 
 
@@ -154,17 +157,18 @@ def film_strip(
     order = checked_order(S, order)
     if not len(history):
         raise ValueError("the history has no steps to show; collect the records that optimize_centers yields")
+    low = lowest_shown(S)
     chosen = [history[i] for i in np.unique(np.linspace(0, len(history) - 1, frames).round().astype(int))]
     alt = f"{len(chosen)} heat maps of the centers' similarity along the optimization, and the similarity asked for"
-    figure, axes = new_figure(11.5, 2.6, alt=alt, ncols=len(chosen) + 1, squeeze=False)
+    figure, axes = new_figure(11.5, 0.65 + 11.5 / (len(chosen) + 1), alt=alt, ncols=len(chosen) + 1, squeeze=False)
     for ax, step in zip(axes[0], chosen, strict=False):
-        ax.imshow(center_similarity(step.codes)[np.ix_(order, order)], vmin=-1, vmax=1)
+        ax.imshow(center_similarity(step.codes)[np.ix_(order, order)], vmin=low, vmax=1)
         ax.set_title(f"step {step.step}", fontsize=10)
         kept = "✓" if step.feasible else "✗ too close"
         ax.set_xlabel(f"f = {step.loss:.4f}\nmin {step.min_distance} bits {kept}", fontsize=9)
         if not step.feasible:
             ax.spines[:].set(visible=True, color=ORANGE, linewidth=3, linestyle="--")
-    axes[0, -1].imshow(S[np.ix_(order, order)], vmin=-1, vmax=1)
+    axes[0, -1].imshow(S[np.ix_(order, order)], vmin=low, vmax=1)
     axes[0, -1].set_title("asked for: S", fontsize=10)
     for ax in axes[0]:
         ax.set(xticks=[], yticks=[])
@@ -211,7 +215,7 @@ def draw_centers(
     kind = (len(S), len(step.histogram), wanted, bool(changes), id(beside[-1]) if beside else None)
     if figure.parts.get("kind") != kind:
         figure.clear()
-        _centers_parts(figure, step, wanted, bool(changes), beside, order)
+        _centers_parts(figure, step, wanted, bool(changes), beside, order, lowest_shown(S))
         figure.parts.update(kind=kind, beside=beside)  # held, or another object could get its id
     parts = figure.parts
     _, middle, right = figure.axes[:3]
@@ -249,7 +253,13 @@ def draw_centers(
 
 
 def _centers_parts(
-    figure: Figure, step: "CenterStep", wanted: int, changed: bool, beside: "Sequence[CenterStep]", order: np.ndarray
+    figure: Figure,
+    step: "CenterStep",
+    wanted: int,
+    changed: bool,
+    beside: "Sequence[CenterStep]",
+    order: np.ndarray,
+    low: float,
 ) -> None:
     """The axes and artists of `draw_centers`; places are fixed, since finding them takes longer than a frame."""
     width, height = 11.5, 3.6
@@ -264,9 +274,9 @@ def _centers_parts(
     )
     parts: dict[Any, Any] = figure.parts
     classes = len(step.codes)
-    parts["heat"] = left.imshow(np.zeros((classes, classes)), vmin=-1, vmax=1)
+    parts["heat"] = left.imshow(np.zeros((classes, classes)), vmin=low, vmax=1)
     left.set(xticks=[], yticks=[], xlabel="this run" if beside else f"{classes} classes, similar ones side by side")
-    figure.colorbar(parts["heat"], cax=bar, ticks=[-1, 0, 1])
+    figure.colorbar(parts["heat"], cax=bar, ticks=[low, 0, 1], extend="min" if low > -1 else "neither")
     parts["bars"] = draw_distances(middle, step.histogram, wanted)
     middle.set_xlim(-1, len(step.histogram))
     middle.yaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -277,18 +287,18 @@ def _centers_parts(
     right.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     right.yaxis.set_major_locator(MaxNLocator(5))
     if beside:
-        _draw_beside(figure, beside, order, (0.1 / width, 1.0 / height, 2.25 / width, 2.25 / height))
+        _draw_beside(figure, beside, order, low, (0.1 / width, 1.0 / height, 2.25 / width, 2.25 / height))
     for axes in (middle, right):
         axes.legend(loc="upper right", **(dict(fontsize=8, handlelength=1.6) if beside else {}))
     parts["titles"] = [axes.set_title("", y=1) for axes in (left, middle, right)]
     figure.moving = [parts["heat"], *parts["bars"], *parts["losses"], parts["changes"], parts["now"], *parts["titles"]]
 
 
-def _draw_beside(figure: Figure, steps: "Sequence[CenterStep]", order: np.ndarray, place: Any) -> None:
+def _draw_beside(figure: Figure, steps: "Sequence[CenterStep]", order: np.ndarray, low: float, place: Any) -> None:
     """The kept run: its heat map in `place`, its distances and loss as lines in the axes of the other run."""
     step, (_, middle, right) = steps[-1], figure.axes[:3]
     heat = figure.add_axes(place)
-    heat.imshow(center_similarity(step.codes)[np.ix_(order, order)], vmin=-1, vmax=1)
+    heat.imshow(center_similarity(step.codes)[np.ix_(order, order)], vmin=low, vmax=1)
     kept = f"kept run, d = {step.required_distance}"
     heat.set(xticks=[], yticks=[], xlabel=f"{kept}\nclosest pair {step.min_distance} bits, f = {step.loss:.4f}")
     heat.set_title(f"HᵀH/K at step {step.step} ({step.stage})", y=1)

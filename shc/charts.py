@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from shc.centers import CenterStep
 
 POINTS = 400  # a curve never shows more, so that long runs are drawn as fast as short ones
+LINE = 105  # characters of a title that fit beside each other
 Record = dict[str, Any]  # of shc.training.fit
 
 
@@ -73,7 +74,8 @@ def draw_training(
     right.set_ylim(lowest, highest * 1.12 if highest > 0 else 1)
     parts["empty"].set_visible(not judged)
     told = title if isinstance(records, Mapping) else f"{title}: {training_progress(records)}"
-    parts["title"].set_text(told)
+    cut = told.rfind(" · ", 0, LINE) if len(told) > LINE else -1
+    parts["title"].set_text(told if cut < 0 else f"{told[:cut]}\n{told[cut + 3 :]}")
     figure.alt = f"{told}; training loss per step and validation value per epoch"
 
 
@@ -91,7 +93,7 @@ def _training_parts(figure: Figure, names: list[str]) -> dict[Any, Any]:
         parts["mean", name] = left.plot([], [], **look, lw=1.8, label="running mean" if alone else name)[0]
         parts["val", name] = right.plot([], [], **look, marker="o", ms=4, label="" if alone else name)[0]
         kept = "best, kept" if i == len(names) - 1 else ""
-        parts["best", name] = right.plot([], [], "o", ms=11, mfc="none", mec=ORANGE, mew=2, label=kept)[0]
+        parts["best", name] = right.plot([], [], "o", ms=11, mfc="none", mec="black", mew=1.4, label=kept)[0]
     parts["empty"] = right.text(0.5, 0.5, "not validated yet", transform=right.transAxes, ha="center", color="#555555")
     left.set(xlabel="step", ylabel="training loss" if alone else "training loss, running mean")
     right.set(xlabel="epoch", ylabel="validation value")
@@ -102,25 +104,32 @@ def _training_parts(figure: Figure, names: list[str]) -> dict[Any, Any]:
 
 
 def training_progress(records: Sequence[Record]) -> str:
-    """One line on a training run: step, speed, time left or taken, best validation value.
+    """One line on a training run: step, speed, time left or taken, best validation value and when it was reached.
 
-    >>> record = dict(step=50, steps=200, epoch=1, seconds=10.0, images_per_second=640.0, val=0.5)
+    Records that know them also tell the memory that is used, and the batch if the one that was asked for did not fit.
+
+    >>> record = dict(step=50, steps=200, epoch=1, loss=1.5, seconds=10.0, images_per_second=640.0, val=0.5)
     >>> training_progress([record])
-    'step 50 of 200 · 640 images/s · 30 s left · best val 0.500 (epoch 1)'
+    'step 50 of 200 · 640 images/s · 30 s left · loss 1.500 · best val 0.500 (epoch 1, 10 s)'
     """
     last = records[-1]
     steps, seconds = last.get("steps", last["step"]), last.get("seconds", 0.0)
     done = last["step"] >= steps
-    left = seconds * (steps - last["step"]) / max(last["step"], 1)
+    left = last.get("left", seconds * (steps - last["step"]) / max(last["step"], 1))
     speed = float(np.median([r["images_per_second"] for r in records])) if done else last["images_per_second"]
     parts = [
         f"{last['step']:,} steps" if done else f"step {last['step']:,} of {steps:,}",
         f"{speed:,.0f} images/s",
         f"{duration(seconds)} in all" if done else f"{duration(left)} left",
+        f"loss {last['loss']:.3f}",
     ]
     best = max((r for r in records if r.get("val") is not None), key=lambda r: r["val"], default=None)
     if best is not None:
-        parts.append(f"best val {best['val']:.3f} (epoch {best['epoch']})")
+        parts.append(f"best val {best['val']:.3f} (epoch {best['epoch']}, {duration(best['seconds'])})")
+    if last.get("memory"):
+        parts.append(f"{last['memory'] / 2**20:,.0f} MB of {'GPU' if 'cuda' in last['device'] else 'main'} memory")
+    if "batch_wanted" in last:
+        parts.append(f"batch {last['batch']}, since {last['batch_wanted']} did not fit")
     return " · ".join(parts)
 
 
@@ -168,8 +177,8 @@ def quantization_histogram(outputs: np.ndarray, ax: Axes | None = None) -> Figur
     told = f"{unsure:.1%} of the bits are unsure (|tanh u| < 0.5); mean quantization error {gap:.3f}"
     figure, axes = figure_of(ax, 8, 3.4, f"Histogram of the network's outputs before rounding: {told}")
     share = np.full(outputs.size, 1 / outputs.size)
+    axes.axvspan(-0.5, 0.5, color=ORANGE, alpha=0.2, lw=0, zorder=0)
     axes.hist(outputs.ravel(), bins=np.linspace(-1, 1, 61).tolist(), color=BLUE, weights=share)
-    axes.axvspan(-0.5, 0.5, color=ORANGE, alpha=0.2, lw=0)
     axes.text(0, 0.95, "unsure bits", transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=9)
     axes.set(xlabel="network output tanh(u), rounded to −1 or +1", ylabel="share of outputs", xlim=(-1, 1))
     axes.set_title(told)
@@ -178,13 +187,18 @@ def quantization_histogram(outputs: np.ndarray, ax: Axes | None = None) -> Figur
 
 @styled
 def bit_balance(codes: np.ndarray, ax: Axes | None = None) -> Figure:
-    """Share of +1 in every bit of codes [N, K], sorted; a bit at 0.5 carries most information."""
+    """Share of +1 in every bit of codes [N, K], sorted; a bit at 0.5 carries most information.
+
+    The axis reaches as far as the bits, in tenths on both sides of 0.5, so that small differences can be seen.
+    """
     share = np.sort((np.asarray(codes) > 0).mean(0))
     told = f"Shares of +1 go from {share[0]:.2f} to {share[-1]:.2f}; a bit at 0.5 tells most"
     figure, axes = figure_of(ax, 8, 3, f"Balance of {len(share)} bits, sorted. {told}")
     axes.bar(np.arange(1, len(share) + 1), share - 0.5, bottom=0.5, color=BLUE)
     axes.axhline(0.5, color="black", lw=1)
-    axes.set(xlabel=f"{len(share)} bits, sorted", ylabel="share of +1", ylim=(0, 1), xlim=(0, len(share) + 1))
+    reach = np.ceil(10 * np.abs(share - 0.5).max() + 1e-9) / 10
+    axes.set(xlabel=f"{len(share)} bits, sorted", ylabel="share of +1", xlim=(0.4, len(share) + 0.6))
+    axes.set_ylim(max(0.5 - reach, 0), min(0.5 + reach, 1))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(told)
     return figure

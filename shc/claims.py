@@ -65,7 +65,7 @@ def why_it_works(frame: pd.DataFrame, metric: str, bits: int, printed: pd.DataFr
     below = gains["semantic_only"]["gain"] < 0
     free += f"; negative in {below.sum()} of all {len(below)} cells"
     return [
-        ("meaning helps: SHC is above its own centers with the classes shuffled", "not reported",
+        ("meaning helps: SHC is above permuted centers", "not reported",
          frames.paired(closed, metric, "shc", "shc, permuted centers")),
         ("meaning helps: SHC is above distance-only centers", blind,
          frames.paired(kinds, metric, "semantic", "distance", by="centers")),
@@ -89,7 +89,7 @@ def left_out(frame: pd.DataFrame, metric: str, bits: int) -> list[Row]:
     found = [(claim, "not reported", frames.paired(part, score, "shc", "csq")) for claim, score, part in rows]
     shuffled = frames.paired(unseen, metric, "shc", "shc, permuted centers")
     return [
-        *found, ("classes that were never trained: SHC is above its shuffled centers", "not reported", shuffled)
+        *found, ("classes that were never trained: SHC is above permuted centers", "not reported", shuffled)
     ]  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Pictures of classes: similarity and confusion matrices in dendrogram order, and the dendrogram itself.
 
-Similarities use cividis between −1 and 1; super-classes are the only thing coloured by hue, with their names beside.
+Similarities use cividis (`lowest_shown` to 1); super-classes are the only thing coloured by hue, names beside.
 Data in, `Figure` out; all can be called from `shc.plots`.
 """
 
@@ -34,6 +34,18 @@ def center_similarity(codes: np.ndarray) -> np.ndarray:
     return wide @ wide.T / wide.shape[1]
 
 
+def lowest_shown(*similarities: np.ndarray) -> float:
+    """Where a colour scale that ends at 1 begins: −0.25, −0.5 or −1, below all but a hundredth of the pairs of classes.
+
+    Similarities [C, C] are mostly around 0: on a scale from −1 the few that matter would hardly stand out.
+
+    >>> lowest_shown(np.eye(3)), lowest_shown(np.array([[1, -0.4], [-0.4, 1]]))
+    (-0.25, -0.5)
+    """
+    least = min(np.quantile(S[~np.eye(len(S), dtype=bool)], 0.01) if len(S) > 1 else 0.0 for S in similarities)
+    return next((low for low in (-0.25, -0.5) if least >= low), -1.0)
+
+
 @styled
 def similarity_heatmap(
     S: np.ndarray,
@@ -47,11 +59,12 @@ def similarity_heatmap(
     """S [C, C] as a heat map in dendrogram order, with super-class bands `groups` int64 [C] if they are given."""
     S, order = square(S), checked_order(S, order)
     alt = f"Heat map of the similarity of {len(S)} classes, similar classes side by side{_inside(S, groups)}"
-    figure, axes = figure_of(ax, 7.8 if len(S) > NAMED else 7.0, 6.0, alt)
-    picture, bottom = _heat(axes, S, order, names, groups, group_names)
+    figure, axes = figure_of(ax, *((7.8, 5.7) if len(S) > NAMED else (7.0, 6.0)), alt)
+    low = lowest_shown(S)
+    picture, bottom = _heat(axes, S, order, names, groups, group_names, low)
     axes.set_title(title or "Class similarity S: similar classes side by side")
     bottom.set_xlabel(_inside(S, groups).removeprefix(": "))
-    figure.colorbar(picture, ax=axes, label="similarity s", shrink=0.8, panchor=False)
+    figure.colorbar(picture, ax=axes, label="similarity s", shrink=0.8, panchor=False, extend=_open(S, low))
     return figure
 
 
@@ -70,13 +83,15 @@ def similarity_and_centers(
     rho = rank_correlation(S, center_similarity(codes))
     told = "" if np.isnan(rho) else f", rank correlation {signed(rho)}"
     alt = f"Two heat maps of {len(S)} classes in one order: class similarity S, similarity of the hash centers{told}"
-    figure, (left, right) = new_figure(11.5, 5.1 if len(S) > NAMED else 5.8, alt=alt, ncols=2)
-    _heat(left, S, order, names, groups, group_names)
-    picture, bottom = _heat(right, center_similarity(codes), order, names, groups, group_names, labels=False)
+    figure, (left, right) = new_figure(11.5, 4.8 if len(S) > NAMED else 5.8, alt=alt, ncols=2)
+    found = center_similarity(codes)
+    low = lowest_shown(S, found)
+    _heat(left, S, order, names, groups, group_names, low)
+    picture, bottom = _heat(right, found, order, names, groups, group_names, low, labels=False)
     left.set_title("Asked for: class similarity S")
     right.set_title(f"Found: HᵀH/K of {np.shape(codes)[1]}-bit hash centers")
     bottom.set_xlabel(told.removeprefix(", ").replace("correlation", "correlation with S:"))
-    figure.colorbar(picture, ax=[left, right], label="similarity", shrink=0.8, panchor=False)
+    figure.colorbar(picture, ax=[left, right], label="similarity", shrink=0.8, panchor=False, extend=_open(found, low))
     return figure
 
 
@@ -157,13 +172,13 @@ def confusion_heatmap(
     if groups is not None and wrong.sum():
         inside = wrong[whole(groups)[:, None] == whole(groups)].sum() / wrong.sum()
         told += f", {inside:.0%} of the errors inside the super-class"
-    figure, axes = figure_of(ax, 7.8, 6.0, f"Confusion matrix of {len(share)} classes, sorted by super-class; {told}")
+    figure, axes = figure_of(ax, 7.8, 5.7, f"Confusion matrix of {len(share)} classes, sorted by super-class; {told}")
     picture = axes.imshow(np.sqrt(share[np.ix_(order, order)]), vmin=0, vmax=1, cmap="viridis")
     bottom = mark_classes(axes, order, names, groups, group_names)
     axes.set_anchor("W")
     bottom.set_xlabel("predicted class, in the order of the true classes")
     bar = figure.colorbar(picture, ax=axes, shrink=0.8, panchor=False, label="share of the true class (row)")
-    bar.set_ticks(np.sqrt([0, 0.01, 0.05, 0.2, 0.5, 1]), labels=["0", ".01", ".05", ".2", ".5", "1"])
+    bar.set_ticks(np.sqrt([0, 0.01, 0.05, 0.2, 0.5, 1]), labels=["0", "0.01", "0.05", "0.2", "0.5", "1"])
     axes.set_title(told[0].upper() + told[1:])
     return figure
 
@@ -279,13 +294,19 @@ def _heat(
     names: Sequence[str],
     groups: np.ndarray | None,
     group_names: Sequence[str] | None,
+    low: float,
     labels: bool = True,
 ) -> Any:
-    picture = axes.imshow(S[np.ix_(order, order)], vmin=-1, vmax=1)
+    picture = axes.imshow(S[np.ix_(order, order)], vmin=low, vmax=1)
     bottom = mark_classes(axes, order, names, groups, group_names, labels=labels)
     axes.spines[:].set_visible(False)
     axes.set_anchor("W")  # the layout makes room for words left of the axes' place, so no slack may be there
     return picture, bottom
+
+
+def _open(S: np.ndarray, low: float) -> str:
+    """Which end of a colour scale is open: the lower one if something lies below it."""
+    return "min" if S.min(initial=1) < low else "neither"
 
 
 def _linkage(S: np.ndarray) -> np.ndarray:

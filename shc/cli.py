@@ -1,4 +1,4 @@
-"""The command line: `shc run`, `train`, `encode`, `evaluate`, `search`, `sweep`, `report`, `refresh`, and lists."""
+"""The command line: `shc run`, `train`, `encode`, `evaluate`, `search`, `sweep`, `report`, `verify`, and lists."""
 
 import argparse
 import os
@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("refresh", "put a run's outputs into the committed notebooks"),
     ):
         commands.add_parser(name, help=text).add_argument("--name", default="quickstart", help="run folder under runs/")
+    verify = commands.add_parser("verify", help="check every file of a run, a sweep or a store of codes")
+    verify.add_argument("folder", nargs="?", default="quickstart", help="run folder, or its name (quickstart)")
     add_datasets(commands)
     commands.add_parser("methods", help="list the hashing methods")
     options = parser.parse_args(arguments)
@@ -291,6 +293,18 @@ def command_datasets(options: argparse.Namespace) -> int:
     return 0
 
 
+def command_verify(options: argparse.Namespace) -> int:
+    """Print a line per file; 1 if anything is wrong. Nothing is changed."""
+    from shc.verify import verify
+
+    wrong, total = 0, 0
+    for finding in verify(run_folder(options.folder)):
+        wrong, total = wrong + (not finding.good), total + 1
+        print(finding, flush=True)
+    print(f"{total} files, {wrong} wrong" if wrong else f"{total} files, all as they should be")
+    return 1 if wrong else 0
+
+
 def command_methods(options: argparse.Namespace) -> int:
     """List the hashing methods, what they need and where they come from."""
     from shc import methods
@@ -312,6 +326,7 @@ COMMANDS = {
     "sweep": command_sweep,
     "report": command_report,
     "refresh": command_refresh,
+    "verify": command_verify,
     "datasets": command_datasets,
     "methods": command_methods,
 }

@@ -10,27 +10,19 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from shc.estimates import Estimate, estimate
-from shc.figures import BLUE, GREEN, GREY, ORANGE, Figure, figure_of, new_figure, shortened, spread, styled
+from shc.figures import BLUE, GREY, Figure, entity, figure_of, ink, new_figure, shortened, spread, styled
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 PALE = "#C9C9C9"
-# SHC, its controls and its nearest relatives keep their look from picture to picture; every other method is grey
-LOOKS: Mapping[str, dict[str, Any]] = {
-    "shc": dict(color=BLUE, marker="o"),
-    "shc, permuted centers": dict(color=ORANGE, marker="s", ls="--"),
-    "shc, random centers": dict(color="#CC79A7", marker="^", ls=":"),
-    "csq": dict(color=GREEN, marker="D", ls="-."),
-    "mds": dict(color="#D55E00", marker="v", ls=(0, (6, 1, 1, 1, 1, 1))),
-}
-TREE = "open: trained on the class tree, by which super-class metrics are graded"
+TREE = "trained on the class tree, by which super-class metrics are graded"
 BEYOND = 2.5  # differences of so many times the median are drawn as arrows, so that small ones can be seen
 
 
 def look_of(name: str) -> dict[str, Any]:
     """Color, marker and line of a method."""
-    return dict(dict(color=PALE, marker=".", ls="-"), **LOOKS.get(name.lower(), {}))
+    return dict(color=PALE, marker=".", ls="-") | entity(name)
 
 
 @styled
@@ -42,7 +34,7 @@ def methods_by_bits(table: "DataFrame", metric: str = "mAP@ALL", ax: Axes | None
     check_rows(table, "shc.frames.summary")
     lengths = sorted(table["bits"].unique())
     place = {bits: i for i, bits in enumerate(lengths)}
-    names = sorted(table["label"].unique(), key=lambda name: name in LOOKS)  # colors on top of grey
+    names = sorted(table["label"].unique(), key=lambda name: bool(entity(name)))  # colors on top of grey
     seeds = f"{table['n'].min()} to {table['n'].max()}" if table["n"].nunique() > 1 else f"{table['n'].iloc[0]}"
     last = table[table["bits"] == lengths[-1]].sort_values("mean", ascending=False)
     told = ", ".join(f"{row.label} {row.mean:.3f}" for row in records(last))
@@ -55,7 +47,7 @@ def methods_by_bits(table: "DataFrame", metric: str = "mAP@ALL", ax: Axes | None
     for name in names:
         part = table[table["label"] == name].sort_values("bits")
         x = np.array([place[bits] for bits in part["bits"]]) + shift[name]
-        look, known = look_of(name), name in LOOKS
+        look, known = look_of(name), bool(entity(name))
         axes.plot(x, part["mean"], **look, lw=1.8 if known else 1.1, ms=6 if known else 5, zorder=3 if known else 2)
         drawn = part["low"].notna().to_numpy()
         axes.vlines(x[drawn], part["low"][drawn], part["high"][drawn], color=look["color"], lw=1.4, zorder=2)
@@ -92,11 +84,11 @@ def method_dots(
     tree = False
     for i, name in enumerate(names):
         part, level = parts[name], found[name]
-        color = LOOKS[name]["color"] if name in LOOKS else BLUE if name == highlight else GREY
+        look = dict(color=BLUE if name == highlight else GREY, marker="o") | entity(name)
         circular = "circular" in part and bool(part["circular"].all())
         tree |= circular
-        axes.plot(part[metric], np.full(len(part), i + 0.24), ".", color=color, ms=5, alpha=0.6)
-        draw_estimate(axes, level, i, color, circular)
+        axes.plot(part[metric], np.full(len(part), i + 0.24), ".", color=look["color"], ms=5, alpha=0.6)
+        draw_estimate(axes, level, i, look["color"], circular, look["marker"])
         right = max(float(part[metric].max()), level.high if np.isfinite(level.high) else level.mean)
         axes.annotate(f"{level.mean:.3f}", (right, i), (8, 0), textcoords="offset points", va="center", fontsize=9)
     axes.set_yticks(range(len(names)), [shortened(name, 36) for name in names])
@@ -106,7 +98,7 @@ def method_dots(
     ends = [*rows[metric], *(x for e in found.values() for x in (e.low, e.high) if np.isfinite(x))]
     room = max(max(ends) - min(ends), 0.02 * abs(max(ends)), 1e-3)
     axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(min(ends) - 0.06 * room, max(ends) + 0.17 * room))
-    axes.set_xlabel(metric + (f"   ({TREE})" if tree else ""))
+    axes.set_xlabel(metric + not_from_0(axes.get_xlim()) + (f"\n(open: {TREE})" if tree else ""))
     axes.set_title(title or f"{metric}: each seed, mean and 95 % interval")
     return figure
 
@@ -117,14 +109,14 @@ def paired_differences(
 ) -> Figure:
     """Forest plot: `one` minus every other method with its interval, a line at 0, Holm's p-value at the right.
 
-    `table` is that of `shc.frames.differences`. Open marks are methods that were trained on the class tree.
+    `table` is that of `shc.frames.differences`; the title counts the decided differences.
     """
     check_rows(table, "shc.frames.differences")
     rows = records(table.sort_values("mean", ascending=False))
-    above = sum(row.verdict == "holds" for row in rows)
+    above, below = (sum(row.verdict == said for row in rows) for said in ("holds", "does not hold"))
     told = ", ".join(f"{row.other} {plus(row.mean)}" for row in rows)
     alt = f"{metric} of {one} minus that of {len(rows)} others, same seeds: {told}; {above} decidedly above 0"
-    figure, axes = figure_of(ax, 9, 1.3 + 0.34 * len(rows), alt)
+    figure, axes = figure_of(ax, 9, 1.7 + 0.34 * len(rows), alt)
     axes.axvline(0, color="black", lw=1)
     sizes = np.abs([row.mean for row in rows])
     widest = max(BEYOND * float(np.median(sizes)), 1e-3)
@@ -141,17 +133,60 @@ def paired_differences(
         axes.text(1.02, i, words, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
     axes.set_yticks(range(len(rows)), [shortened(row.other, 36) for row in rows])
     axes.tick_params(axis="y", length=0)
-    tree = any(row.circular for row in rows)
     if sizes.max() > widest:
         left, right = axes.get_xlim()
         axes.set_xlim(max(left, -widest), min(right, widest))
     axes.set(ylim=(len(rows) - 0.4, -0.6))
-    axes.set_xlabel(
-        f"{metric}: {one} minus the other"
-        + (" (arrows: beyond the axis)" if sizes.max() > widest else "")
-        + (f"\n({TREE})" if tree else "")
+    axes.set_xlabel(f"{metric}: {one} minus the other" + (" (arrows: beyond the axis)" if sizes.max() > widest else ""))
+    axes.set_title(
+        title or f"{one} is decidedly above {above} of {len(rows)} others" + (f", below {below}" * bool(below))
     )
-    axes.set_title(title or "Blue: decided at α = 0.05 after Holm’s correction; grey: not decided by these seeds")
+    key: dict[str, Any] = dict(marker="o", ls="", ms=7, mew=1.6)
+    axes.plot([], [], color=BLUE, **key, label="decided: α = 0.05 after Holm’s correction")
+    axes.plot([], [], color=GREY, **key, label="not decided by these seeds")
+    if any(row.circular for row in rows):
+        axes.plot([], [], color=GREY, **key, mfc="white", label=f"open: {TREE}")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+@styled
+def levels_and_difference(
+    levels: Mapping[str, tuple[float, float, float]], difference: tuple[float, float, float], xlabel: str
+) -> Figure:
+    """Two levels with their intervals, and below them the first minus the second, paired, with the interval of that.
+
+    All are (value, low, high). Two intervals may overlap while the difference is clear: the title tells the difference.
+    """
+    if len(levels) != 2:
+        raise ValueError(f"{len(levels)} levels; expected two by name: the first minus the second is the difference")
+    (one, other), (value, low, high) = levels, difference
+    if low > 0 or high < 0:
+        finding = f"{one} are {'above' if value > 0 else 'below'} {other}, paired query by query"
+    else:
+        finding = f"{one} and {other}: no difference that these queries decide"
+    told = ", ".join(f"{name} {v:.3f} ({a:.3f} to {b:.3f})" for name, (v, a, b) in levels.items())
+    pair = f"{plus(value)} ({plus(low)} to {plus(high)})"
+    alt = f"{finding}. {xlabel}: {told}; paired difference {pair}"
+    figure, (top, bottom) = new_figure(8, 2.9, alt=alt, nrows=2, height_ratios=(2, 1))
+    looks = [dict(color=GREY, marker="o") | entity(name) for name in levels]
+    for i, (look, (v, a, b)) in enumerate(zip(looks, levels.values(), strict=True)):
+        draw_estimate(top, Estimate(0, v, a, b, np.nan), i, look["color"], False, look["marker"])
+        top.annotate(f"{v:.3f}", (max(v, b), i), (8, 0), textcoords="offset points", va="center", fontsize=9)
+    draw_estimate(bottom, Estimate(0, value, low, high, np.nan), 0, "black", False)
+    bottom.annotate(pair, (max(value, high), 0), (8, 0), textcoords="offset points", va="center", fontsize=9)
+    bottom.axvline(0, color="black", lw=1)
+    most = max(max(v, b) for v, _, b in levels.values())
+    span = 1.15 * most - min(0.0, *(a for _, a, _ in levels.values()))
+    top.set(xlim=(1.15 * most - span, 1.15 * most), ylim=(1.5, -0.5), xlabel=xlabel)
+    # an inch is the same difference in both panels
+    start = min(0.0, low) - 0.05 * span
+    bottom.set(xlim=(start, start + span), ylim=(0.5, -0.5), xlabel="paired difference, on the same scale")
+    top.set_yticks([0, 1], [shortened(name, 36) for name in levels])
+    bottom.set_yticks([0], ["the first − the second"])
+    for axes in (top, bottom):
+        axes.tick_params(axis="y", length=0)
+    top.set_title(finding[:1].upper() + finding[1:])
     return figure
 
 
@@ -163,7 +198,7 @@ def learning_speed(curves: "DataFrame", time: "DataFrame | None" = None) -> Figu
     """
     check_rows(curves, "shc.frames.curves")
     means = curves.groupby(["label", "epoch"], as_index=False)[["val", "seconds"]].mean()
-    names = sorted(means["label"].unique(), key=lambda name: name in LOOKS)
+    names = sorted(means["label"].unique(), key=lambda name: bool(entity(name)))
     best = {name: float(means[means["label"] == name]["val"].max()) for name in names}
     told = ", ".join(f"{name} {best[name]:.3f}" for name in sorted(names, key=lambda name: -best[name]))
     alt = f"Validation value of {len(names)} methods against epochs and seconds; best means: {told}"
@@ -175,15 +210,23 @@ def learning_speed(curves: "DataFrame", time: "DataFrame | None" = None) -> Figu
             part, look = means[means["label"] == name].dropna(subset=[x]).sort_values("epoch"), look_of(name)
             if part.empty:  # its time was not kept
                 continue
-            look |= dict(lw=1.8, ms=4, zorder=3) if name in LOOKS else dict(lw=1.1, ms=3, zorder=2)
+            look |= dict(lw=1.8, ms=4, zorder=3) if entity(name) else dict(lw=1.1, ms=3, zorder=2)
             axes.plot(part[x], part["val"], **look)
             ends[name] = float(part[x].iloc[-1]), float(part["val"].iloc[-1])
             if time is not None and name in time.index:
                 at = time.loc[name, x]
                 where = np.interp(at, part[x], part["val"])
                 axes.plot([at], [where], "o", ms=9, mfc="none", mec=look["color"], mew=1.4, zorder=4)
-        longest = max((x for x, _ in ends.values()), default=1.0)
+        far = [x for x, _ in ends.values()] or [1.0]
+        # where the last of the usual ones ends; one that takes far longer is cut, and said to go on
+        longest = max(end for end in far if end <= 1.5 * float(np.median(far)))
+        late = {name: end for name, end in ends.items() if end[0] > longest}
+        for name in late:
+            part = means[means["label"] == name].dropna(subset=[x]).sort_values("epoch")
+            ends[name] = longest, float(np.interp(longest, part[x], part["val"]))
         axes.set(ylim=(0, top), xlim=(0, 1.04 * longest))
+        beyond = ", ".join(f"{name} goes on to {x} {end:.0f}: {value:.3f}" for name, (end, value) in late.items())
+        axes.text(0.99, 0.02, beyond, transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
         if axes is right:
             name_ends(axes, ends, 1.07 * longest, (0, top))
     left.set(xlabel="epoch", ylabel="mAP@ALL on validation drawings")
@@ -208,10 +251,11 @@ def dose_response(rows: "DataFrame", slope: Estimate, metric: str = "mAP@ALL", a
     dots = axes.scatter(f, values, c=rows["shuffled"], cmap="cividis", vmin=0, vmax=1, s=34, edgecolors="black", lw=0.5)
     ends = np.array([f.min(), f.max()])
     if np.isfinite(slope.mean):
-        axes.plot(ends, values.mean() + slope.mean * (ends - f.mean()), color=ORANGE, lw=1.8, zorder=0)
+        axes.plot(ends, values.mean() + slope.mean * (ends - f.mean()), color="black", lw=1.4, zorder=0)
     bar = axes.get_figure().colorbar(dots, ax=axes, label="share of S that is false")  # type: ignore[union-attr]
     bar.ax.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    axes.set(xlabel="loss f(H) of the centers, against the true S", ylabel=metric)
+    axes.set_xlabel("loss f(H) of the centers, against the true S" + not_from_0(axes.get_xlim()))
+    axes.set_ylabel(metric + not_from_0(axes.get_ylim()))
     axes.set_title(f"False meaning: {told}")
     return figure
 
@@ -259,11 +303,11 @@ def paper_panel(tables: "DataFrame", metric: str = "mAP@ALL") -> Figure:
     return figure
 
 
-def draw_estimate(axes: Axes, level: Estimate, y: float, color: str, hollow: bool) -> None:
+def draw_estimate(axes: Axes, level: Estimate, y: float, color: str, hollow: bool, marker: str = "o") -> None:
     """A mean at height y with its interval, if there is one."""
     if np.isfinite(level.low):
         axes.plot([level.low, level.high], [y, y], color=color, lw=2, solid_capstyle="butt")
-    axes.plot([level.mean], [y], "o", ms=7, color=color, mfc="white" if hollow else color, mew=1.6)
+    axes.plot([level.mean], [y], marker, ms=7, color=color, mfc="white" if hollow else color, mew=1.6)
 
 
 def name_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], x: float, limits: tuple[float, float]) -> None:
@@ -272,9 +316,19 @@ def name_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], x: float, lim
     gap = 13 / (0.8 * axes.get_window_extent().height * 72 / 100) * (limits[1] - limits[0])
     places = spread(np.array([ends[name][1] for name in names]), gap, limits[0] + gap / 2, limits[1])
     for name, place in zip(names, places, strict=True):
-        color = LOOKS[name]["color"] if name in LOOKS else "#6B6B6B"
-        axes.plot([ends[name][0], x], [ends[name][1], place], color=color, lw=0.6, alpha=0.6, clip_on=False, zorder=1)
-        axes.text(x, place, f" {shortened(name, 30)}", color=color, va="center", fontsize=9)
+        color = entity(name).get("color", "#6B6B6B")
+        tie: dict[str, Any] = dict(color=color, lw=0.8, ls=(0, (1, 3)), alpha=0.7)  # no line that could be data
+        axes.plot([ends[name][0], x], [ends[name][1], place], **tie, clip_on=False, zorder=1)
+        axes.text(x, place, f" {shortened(name, 30)}", color=ink(color), va="center", fontsize=9)
+
+
+def not_from_0(limits: tuple[float, float]) -> str:
+    """Words for the label of an axis that hides 0.
+
+    >>> not_from_0((0.3, 0.5)), not_from_0((0, 1))
+    (' (axis does not begin at 0)', '')
+    """
+    return " (axis does not begin at 0)" if min(limits) > 0 or max(limits) < 0 else ""
 
 
 def plus(value: float) -> str:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from shc.models import NETS
+from shc.models import CNNS, NETS
 from shc.training import Schedule, resolve_device
 
 SIMILARITY_SOURCES = ("classifier", "hierarchy", "names", "features", "exact")
@@ -94,12 +94,16 @@ class Training(Step):
     weight_decay: float = 0.05
     seed: int = 0
     device: str = "auto"
-    dtype: str = "float32"
+    dtype: str = "float32"  # or bfloat16, or auto: the faster of the two, timed once when a training begins
     threads: int = 2  # the default stays 2 on any machine, so that numbers repeat
     optimizer: str = "adamw"  # or rmsprop, the paper's
     warmup: float = 0.2  # share of all steps in which lr rises; 0 is a plain cosine
+    color: float = 0.0  # brightness, contrast and saturation vary by factors of 1 ± color
+    compile: bool = False  # torch.compile, for long runs
+    deterministic: bool = False  # equal bits on a GPU too; runs on a CPU are equal anyway
+    auto_batch: bool = False  # out of device memory: go on with half the batch
 
-    LATER: ClassVar[tuple[str, ...]] = ("optimizer", "warmup")
+    LATER: ClassVar[tuple[str, ...]] = ("optimizer", "warmup", "color", "compile", "deterministic", "auto_batch")
 
     def check(self) -> None:
         resolve_device(self.device)
@@ -128,12 +132,12 @@ class ClassifierConfig(Training):
     def check(self) -> None:
         super().check()
         one_of("net", self.net, NETS)
-        one_of("weights", self.weights, ("none",) if self.net == "cnn" else ("none", "imagenet"))
+        one_of("weights", self.weights, ("none",) if self.net in CNNS else ("none", "imagenet"))
         one_of("features", self.features, ("tune", "frozen"))
         if self.features == "frozen" and self.weights == "none":
             raise ConfigError(
                 f"features='frozen' would train a last layer on an untrained {self.net}; set weights='imagenet' with a "
-                f"net that has them ({', '.join(net for net in NETS if net != 'cnn')}), or features='tune'"
+                f"net that has them ({', '.join(net for net in NETS if net not in CNNS)}), or features='tune'"
             )
         if self.weights == "none":  # an untrained backbone learns at the head's rate
             object.__setattr__(self, "backbone_lr", 1.0)

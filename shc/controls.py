@@ -1,4 +1,4 @@
-"""Controls of a running optimization (ipywidgets), and the base of every widget; notebooks find them in `shc.widgets`.
+"""Controls of a running optimization (ipywidgets); notebooks find them in `shc.widgets`.
 
 Long work runs in a thread of its own, pictures are drawn on the kernel's event loop, so that clicks are answered.
 """
@@ -7,7 +7,7 @@ import asyncio
 import html
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +17,7 @@ from shc.annealing import visit_seconds
 from shc.center_plots import centers_frame, centers_status, draw_centers
 from shc.figures import Figure
 from shc.live import INTERVAL, SHARE
-
-try:
-    import ipywidgets as ipw
-except ImportError as error:
-    raise ImportError("widgets need the extra `notebooks`: pip install 'semantic-hash-centers[notebooks]'") from error
+from shc.pictured import Pictured, button, ipw, row
 
 if TYPE_CHECKING:
     from shc.center_optimizer import CenterOptimizer
@@ -29,49 +25,11 @@ if TYPE_CHECKING:
 
 SECONDS = 20  # about how long a watched run takes, so that an eye can follow
 RECORDS = 500  # of a watched run: at whose ends clicks act: some hundredths of a second
-LAG = 0.5  # seconds that a picture may be behind
+LAG = 0.4  # seconds that a picture is behind, about: a frame that takes longer than the last stays under half a second
 TICK = 0.02  # seconds between two looks at a running optimizer
 STATIC_SWEEPS = 200  # visits per center of the run behind CenterControls.static(): tenths of a second for 100 classes
 
-# JupyterLab marks every part of a widget whose kernel is gone by a class: its controls fade and say so, pictures stay
-GONE = """<style>
-.shc-widget > .shc-gone { display: none }
-.shc-widget.jupyter-widgets-disconnected > .shc-gone { display: block }
-.shc-widget.jupyter-widgets-disconnected .jupyter-widgets-disconnected::before { display: none }
-.shc-widget.jupyter-widgets-disconnected .widget-hbox { opacity: 0.4; pointer-events: none }
-</style><b>⚠ The kernel was restarted, these controls are dead: run this cell again.</b>"""
-
 Factory = Callable[..., "CenterOptimizer"]
-
-
-class Pictured(ipw.VBox):
-    """A box with a picture, `.image`; a notebook viewed where widgets do not work shows the picture alone."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.alt = ""
-        self.add_class("shc-widget")
-        self.gone = ipw.HTML(GONE)
-        self.gone.add_class("shc-gone")
-        layout = ipw.Layout(max_width="100%", object_fit="contain", align_self="flex-start")
-        self.image = ipw.Image(format="png", layout=layout)
-
-    def static(self) -> Figure:
-        """The picture as a figure of its own."""
-        raise NotImplementedError
-
-    def show(self, figure: Figure) -> None:
-        """Put another figure into the picture; `.alt` then holds its alternative text."""
-        # not the image's tooltip: ipywidgets 8 fails in the browser for tooltips of widgets without a description
-        self.alt = figure.alt
-        self.image.value = figure.frame()
-
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        bundle = super()._repr_mimebundle_(**options)
-        if not isinstance(bundle, dict) or not self.image.value:
-            return bundle
-        alt, picture = self.alt, bytes(self.image.value)  # the trait may hold a memoryview
-        return {**bundle, "image/png": picture, "text/plain": alt}, {"image/png": {"alt": alt}}
 
 
 class CenterControls(Pictured):
@@ -348,52 +306,3 @@ def _largest(bits: int, classes: int) -> int:
         return constructions.max_distance_limits(bits, classes).largest
     except ValueError:
         return bits
-
-
-class HistorySlider(Pictured):
-    """Replay the records of an optimization for S [C, C]: the slider, or Play, picks the frame.
-
-    `order` int64 [C] sorts the heat map, by default S's dendrogram. ValueError if there are no records.
-
-    >>> HistorySlider(list(centers.optimize_centers(np.eye(4), 8, sweeps=50)), np.eye(4)).slider.min
-    0
-    """
-
-    def __init__(self, history: "Sequence[CenterStep]", S: np.ndarray, order: np.ndarray | None = None) -> None:
-        super().__init__()
-        if not len(history):
-            raise ValueError("there is no history to replay; let the optimizer run first")
-        self.history, self.S = list(history), S
-        self.order = plots.dendrogram_order(S) if order is None else order
-        self.figure = Figure()
-        self._pictures: dict[int, tuple[bytes, str]] = {}  # each frame is drawn once
-        last = len(self.history) - 1
-        self.slider = ipw.IntSlider(last, 0, last, description="record", layout=ipw.Layout(width="32rem"))
-        self.play = ipw.Play(value=last, min=0, max=last, interval=300)
-        ipw.jslink((self.play, "value"), (self.slider, "value"))
-        self.slider.observe(lambda _: self._update(), "value")
-        self.children = [row([self.slider, self.play]), self.gone, self.image]
-        self._update()
-
-    def static(self) -> Figure:
-        """The last frame."""
-        return centers_frame(self.S, self.history, -1, self.order)
-
-    def _update(self) -> None:
-        at = self.slider.value
-        if at not in self._pictures:
-            draw_centers(self.figure, self.S, self.history, at, self.order)
-            self._pictures[at] = self.figure.frame(), self.figure.alt
-        self.image.value, self.alt = self._pictures[at]
-
-
-def button(text: str, clicked: Callable[[], Any], tooltip: str = "") -> Any:
-    """A push button."""
-    made = ipw.Button(description=text, tooltip=tooltip or text, layout=ipw.Layout(width="6rem"))
-    made.on_click(lambda _: clicked())
-    return made
-
-
-def row(widgets: Sequence[Any]) -> Any:
-    """Widgets side by side, on several lines where the page is narrow."""
-    return ipw.HBox(widgets, layout=ipw.Layout(flex_flow="row wrap"))

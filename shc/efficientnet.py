@@ -8,11 +8,11 @@ depth are left out; trainings here are short.
 """
 
 import hashlib
-import pickle
 import re
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 import torch.nn.functional as F
@@ -131,7 +131,7 @@ def read_weights(file: Path | None = None) -> dict[str, Tensor]:
     try:
         stored = torch.load(file, map_location="cpu", weights_only=True)
         return {our_name(name): tensor for name, tensor in stored.items()}
-    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
+    except (UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
         raise ValueError(
             f"{file} holds no tensors by name ({type(error).__name__}); install it again: {INSTALL}"
         ) from None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shc import hamming
-from shc.image_files import BrokenImage, folder_label, image_files, read_image
+from shc.image_files import NOT_READ, SUFFIXES, BrokenImage, folder_label, image_files, read_image, unread
 from shc.parameters import ParameterError
 from shc.runs import Run, RunError, atomic_write
 from shc.shard_files import FORMATS, require
@@ -109,6 +109,8 @@ def encode(
 
 def encode_shard(task: Task, number: int, part: tuple[int, list[str]]) -> int:
     """The job: compute and write one shard, whose images are named from position `part[0]` on; returns its number."""
+    import torch
+
     first, names = part
     if not (Path(task.out) / "manifest.json").exists():
         raise RunError(
@@ -120,7 +122,7 @@ def encode_shard(task: Task, number: int, part: tuple[int, list[str]]) -> int:
     net = load(task)
     failed: dict[str, str] = {}
     kept: list[int] = []
-    codes = [np.zeros((0, -(-store.bits // 64)), dtype=np.uint64)]
+    codes: list[Tensor] = []  # on the device: one copy a shard, and nobody waits for a batch
     for start in range(0, len(names), BATCH):
         pixels, rows, broken = _pixels(task, first + start, names[start : start + BATCH])
         failed |= broken
@@ -129,13 +131,19 @@ def encode_shard(task: Task, number: int, part: tuple[int, list[str]]) -> int:
             codes.append(net(pixels))
     ids = [names[row] for row in kept]
     labels = _labels(task, store, first, names)[kept]
-    store.write(number, Shard(ids, labels, np.concatenate(codes), failed))
+    words = np.zeros((0, -(-store.bits // 64)), dtype=np.uint64)
+    if codes:
+        words = hamming.pack(torch.cat(codes).cpu().numpy())
+    store.write(number, Shard(ids, labels, words, failed))
     return number
 
 
 @lru_cache(maxsize=1)
-def load(task: Task) -> "Callable[[Tensor], np.ndarray]":
-    """The run's hasher as a function from uint8 images [n, 3, S, S] to packed codes; kept for a process's next job."""
+def load(task: Task) -> "Callable[[Tensor], Tensor]":
+    """The run's hasher as a function from uint8 images [n, 3, S, S] to codes int8 [n, K] on the device.
+
+    It is kept for a process's next job.
+    """
     from shc.models import codes_from
     from shc.stages import load_hasher, variant_of
     from shc.training import predict, resolve_device
@@ -152,7 +160,7 @@ def load(task: Task) -> "Callable[[Tensor], np.ndarray]":
     where: dict[str, Any] = dict(
         device=resolve_device(task.device), threads=artifact.meta["extra"].get("threads", 2), batch=BATCH
     )
-    return lambda pixels: hamming.pack(codes_from(predict(net, pixels, **where)).numpy())
+    return lambda pixels: codes_from(predict(net, pixels, keep=True, **where))
 
 
 def _plan(
@@ -172,7 +180,7 @@ def _plan(
     data = stages.images_of(folder)
     hasher = folder.load("hasher", stages.variant_of(kind), fingerprint=data.fingerprint)
     if images is not None:
-        names = image_files(images)
+        names = image_files(images, SUFFIXES + NOT_READ)  # what is not read is told, not passed over
         labels = np.array([folder_label(name, data.class_names) for name in names])
         text = "\n".join(names)
     else:
@@ -215,6 +223,8 @@ def _pixels(task: Task, first: int, names: list[str]) -> "tuple[Tensor, list[int
     for row, name in enumerate(names):
         try:
             name.encode()
+            if why := unread(name):
+                raise BrokenImage(why)
             pixels.append(read_image(Path(task.source) / name, task.size))
             rows.append(row)
         except UnicodeEncodeError:

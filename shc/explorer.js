@@ -1,58 +1,18 @@
-// The front end of shc.explorer: it shows what Python computed, and asks. No library, no build step, no network.
+// The front end of shc.explorer, after asking.js: it shows what Python computed, and asks.
 //
-// A question is a message {id, kind, ...}, and its answer carries the same id: "sheet" is a page of queries, "find" a
-// page of a code's neighbors. One question of each kind is under way; of those that come meanwhile only the last is
-// asked afterwards, so that a slider cannot run ahead of the kernel.
+// Of the two questions "sheet" is a page of queries, and "find" a page of a code's neighbors.
 
-const PATIENCE = 2000; // milliseconds until a missing answer is told
-const GONE = "The kernel is gone: run the cell again.";
-const SLOW = "No answer yet: the kernel is busy, or it is gone (then run the cell again).";
 const RELATIONS = ["other", "related", "same"]; // class names in explorer.css
 const MARKS = ["✗", "~", "✓"];
 const TOLD = ["other", "same super-class", "same class"];
 
-function render({ model, el }) {
-  const first = model.get("first");
-  const status = make("p", { class: "status", role: "status" }); // announced when it changes
-  const root = make("div", { class: "shc-explorer" }, status);
-  el.append(root);
-  if (first.problem) return say(first.problem, true);
+function render(context) {
+  const page = frame(context, "shc-explorer", { sheet: showSheet, find: showFound });
+  if (!page) return;
+  const { first, root, status, everything, me, ask, say, close } = page;
+  const state = { split: first.splits[0], chosen: {}, sheetPage: 0, asked: null, code: null, radius: null, page: 0 };
 
   // ---------------------------------------------------------------------------------------------- what is asked for
-  const state = { split: first.splits[0], chosen: {}, sheetPage: 0, asked: null, code: null, radius: null, page: 0 };
-  const me = Math.random().toString(36).slice(2); // several views may show one model, and all hear its answers
-  const lines = { sheet: { show: showSheet }, find: { show: showFound } };
-  let count = 0;
-  let answers = 0;
-
-  function ask(kind, question) {
-    const line = lines[kind];
-    if (line.id) return void (line.next = question);
-    line.id = `${me} ${++count}`;
-    line.since = performance.now();
-    line.clock = setTimeout(() => disable(SLOW), PATIENCE);
-    try {
-      model.send({ ...question, kind, id: line.id });
-    } catch {
-      die(); // its channel is closed
-    }
-  }
-
-  function hear(answer) {
-    const kind = Object.keys(lines).find((key) => lines[key].id && lines[key].id === answer.id);
-    if (!kind) return;
-    const line = lines[kind];
-    const next = line.next;
-    clearTimeout(line.clock);
-    line.id = line.next = null;
-    enable();
-    if (answer.problem) say(answer.problem, true);
-    else line.show(answer, next);
-    root.dataset.ms = (performance.now() - line.since).toFixed(1);
-    root.dataset.answers = ++answers;
-    if (next) ask(kind, next);
-  }
-
   const askSheet = (changes) => {
     Object.assign(state, changes);
     ask("sheet", { split: state.split, chosen: state.chosen, page: state.sheetPage });
@@ -88,7 +48,6 @@ function render({ model, el }) {
   legend.append(make("span", { class: "strip" }, make("b", { class: "minus" }), "−1"));
   legend.append(make("span", { class: "strip" }, make("b", { class: "plus differs" }), "bit differs from the query's"));
 
-  const everything = make("fieldset", {}); // one switch disables all controls
   everything.append(
     make("div", { class: "row" }, label(splits), ...[...filters.values()].map(label), sheetPager.box),
     sheet,
@@ -221,112 +180,13 @@ function render({ model, el }) {
     askFound({ radius: Number(radius.value) });
     showRadius();
   });
-  root.addEventListener("keydown", (event) => {
-    // JupyterLab reads letters as commands (d d deletes the cell); Ctrl+S, Shift+Enter and Escape stay its own
-    const lab = event.ctrlKey || event.altKey || event.metaKey || event.key === "Escape";
-    if (!lab && !(event.shiftKey && event.key === "Enter")) event.stopPropagation();
-  });
   arrows(sheet, sheetPager.turn);
   arrows(bits, () => {});
   arrows(list, listPager.turn);
 
-  // ---------------------------------------------------------------------------------------------- a dead kernel
-  function say(text, wrong = false) {
-    status.textContent = wrong ? `⚠ ${text}` : text;
-    status.classList.toggle("wrong", wrong);
-  }
-  let focused = null; // what is disabled loses the focus, and has it back after an answer that was only late
-  function disable(text) {
-    if (everything.contains(document.activeElement)) focused = document.activeElement;
-    everything.disabled = true;
-    root.classList.add("dead");
-    say(text, true);
-  }
-  function enable() {
-    if (!everything.disabled) return;
-    everything.disabled = false;
-    focused?.focus({ preventScroll: true });
-    root.classList.remove("dead");
-  }
-  function die() {
-    for (const line of Object.values(lines)) clearTimeout(line.clock);
-    disable(GONE);
-  }
   showSheet(first.sheet);
   showFound(first.found);
-  model.on("msg:custom", hear);
-  model.on("comm_live_update", die); // ipywidgets: the kernel was restarted or shut down
-  return () => {
-    model.off("msg:custom", hear);
-    model.off("comm_live_update", die);
-    for (const line of Object.values(lines)) clearTimeout(line.clock);
-  };
-}
-
-// ------------------------------------------------------------------------------------------------ pieces of a page
-
-/** A new element with attributes and children; text is never read as HTML. */
-function make(tag, attributes, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
-function select(name, changed) {
-  const box = make("select", { "data-name": name });
-  box.addEventListener("change", () => changed(box.value));
-  return box;
-}
-
-function fill(box, options, value) {
-  box.replaceChildren(...options.map(([key, text]) => make("option", { value: key }, text)));
-  box.value = value;
-}
-
-function label(box) {
-  return make("label", {}, box.dataset.name, box);
-}
-
-/** Buttons that turn the pages of a sheet; `turn(±1)` does the same and says whether there is such a page. */
-function pager(what, go) {
-  const back = make("button", { type: "button", "aria-label": `previous page of ${what}` }, "‹");
-  const text = make("span", {});
-  const on = make("button", { type: "button", "aria-label": `next page of ${what}` }, "›");
-  const box = make("div", { class: "pager" }, back, text, on);
-  const turn = (step) => !(step < 0 ? back : on).disabled && go(step);
-  back.addEventListener("click", () => turn(-1));
-  on.addEventListener("click", () => turn(1));
-  const show = ({ page, pages, total }) => {
-    const all = `${total.toLocaleString("en")} ${what}`;
-    text.textContent = pages > 1 ? `${all}, page ${page + 1} of ${pages.toLocaleString("en")}` : all;
-    back.disabled = page <= 0;
-    on.disabled = page >= pages - 1;
-    back.hidden = on.hidden = pages < 2;
-  };
-  return { box, show, turn };
-}
-
-/** Arrow keys, Home and End move the focus among the children of a box, PageUp and PageDown turn its page. */
-function arrows(box, turn) {
-  box.addEventListener("keydown", (event) => {
-    const items = [...box.children];
-    const at = items.indexOf(event.target);
-    if (at < 0 || event.ctrlKey || event.altKey || event.metaKey) return;
-    const columns = items.filter((item) => item.offsetTop === items[0].offsetTop).length;
-    const last = items.length - 1;
-    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: at + columns, ArrowUp: at - columns, Home: 0, End: last };
-    if (event.key in to) {
-      const item = items[to[event.key]];
-      if (item) {
-        items[at].tabIndex = -1; // Tab comes back to where the focus was
-        item.tabIndex = 0;
-        item.focus();
-      }
-    } else if (event.key === "PageDown" || event.key === "PageUp") turn(event.key === "PageDown" ? 1 : -1);
-    else return;
-    event.preventDefault();
-  });
+  return close;
 }
 
 export default { render };

@@ -5,16 +5,14 @@ file) only shows and asks. It asks for two things, as often as it likes: `sheet`
 page of a code's neighbors. Only the images of those pages are decoded, compressed and sent, however many there are.
 """
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shc import label_sets, plots
+from shc.asking import PAGE, Asking, counted, front_end, thumbnails, within
 from shc.datasets.sources import MissingData
 from shc.figures import Figure
 from shc.hamming import as_codes
@@ -22,18 +20,9 @@ from shc.histograms import to_numpy
 from shc.runs import Run, RunError
 from shc.search import HammingIndex, whole
 
-try:
-    import anywidget
-    import traitlets
-except ImportError as error:
-    raise ImportError("widgets need the extra `notebooks`: pip install 'semantic-hash-centers[notebooks]'") from error
-
 if TYPE_CHECKING:
     from shc.datasets import ImageSet
 
-PAGE = 24  # images of a sheet
-PIXELATED = 64  # pixels up to which an image is sent as it is, losslessly, and enlarged with crisp edges
-SIDE = 192  # pixels that larger images are reduced to: twice what the page shows, for fine screens
 MOST_VALUES = 50  # values of a fact that can be chosen from, as the style of a drawing; more make no useful list
 CLASS, GROUP = "class", "super-class"
 
@@ -52,7 +41,7 @@ class Part:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-class RetrievalExplorer(anywidget.AnyWidget):
+class RetrievalExplorer(Asking):
     """Click a query and see its neighbors; toggle bits of its code, choose a radius, filter the queries.
 
     `asking` holds the queries by the name of their split, `database` what is searched; `class_names` and `groups`
@@ -67,9 +56,8 @@ class RetrievalExplorer(anywidget.AnyWidget):
     [(0, 0, 2), (1, 1, 2), (2, 3, 0)]
     """
 
-    _esm = Path(__file__).with_name("explorer.js")
-    _css = Path(__file__).with_name("explorer.css")
-    first = traitlets.Dict().tag(sync=True)  # what is shown before anything was asked
+    _esm, _css = front_end("explorer")
+    questions = ("sheet", "find")
 
     def __init__(
         self,
@@ -85,7 +73,6 @@ class RetrievalExplorer(anywidget.AnyWidget):
     ) -> None:
         if not asking:
             raise ValueError("no images ask; pass a Part of queries, for instance {'query': Part(x, codes, y)}")
-        self.problem = ""
         self.class_names, self.groups = np.asarray(class_names), np.asarray(groups)
         self.neighbors = whole("neighbors", neighbors, 1)
         self.names = {name: list(names) for name, names in (fact_names or {}).items()}  # of every filter's values
@@ -103,7 +90,7 @@ class RetrievalExplorer(anywidget.AnyWidget):
         page = int(np.argmax(self.order[split] == found["query"])) // PAGE
         about = dict(bits=bits, neighbors=self.neighbors, splits=list(self.asking), filters=list(self.names))
         super().__init__(first=about | dict(sheet=self.sheet(split, page=page), found=found))
-        self.on_msg(self._asked)
+        self.on_msg(self.asked)
 
     @classmethod
     def of_run(
@@ -120,10 +107,7 @@ class RetrievalExplorer(anywidget.AnyWidget):
             images = images or stages.images_of(run)
             codes = stages.load_codes(run, images, kind)
         except (RunError, MissingData) as error:
-            explorer = cls.__new__(cls)
-            explorer.problem = str(error)
-            anywidget.AnyWidget.__init__(explorer, first=dict(problem=explorer.problem))
-            return explorer
+            return cls.failed(str(error))
         tree, searched = images.hierarchy, images.splits["database"]
         names = {name: names for name, names in images.group_names.items() if len(names) <= MOST_VALUES}
         parts = {
@@ -153,7 +137,7 @@ class RetrievalExplorer(anywidget.AnyWidget):
             value = value if value in [option[0] for option in options] else -1
             rows = rows if value < 0 else rows[label_sets.holds(values[rows], value)]
             filters.append(dict(name=name, options=options, value=value))
-        page, pages = _within(page, len(rows))
+        page, pages = within(page, len(rows))
         shown = rows[page * PAGE : (page + 1) * PAGE]
         names = label_sets.names(part.labels[shown], self.class_names).tolist()
         items = zip(shown.tolist(), names, thumbnails(part.images[shown]), strict=True)
@@ -163,15 +147,15 @@ class RetrievalExplorer(anywidget.AnyWidget):
     def find(
         self, split: str, query: int, code: Any = None, radius: int | None = None, page: int = 0
     ) -> dict[str, Any]:
-        """The nearest images of a query, or all within `radius` bits; `code` ±1 [K] stands for its own if it is given.
+        """The nearest images of a query, or all within `radius` bits; `code` stands for its own if it is given.
 
-        One page of neighbors with row, distance in bits, relation (2 same class, 1 same super-class, 0 other), name,
-        thumbnail and code, a text of + and -; `total` counts all, and `told` is a sentence about them.
+        A code is ±1 [K] or a text of + and -. One page of neighbors with row, distance in bits, relation (2 same class,
+        1 same super-class, 0 other), name, thumbnail and code, a text; `total` counts all, `told` is a sentence.
         """
         part = self._part(split)
         query = whole("query", query, 0, len(part.codes) - 1)
         own = part.codes[[query]]
-        code = own if code is None else as_codes(np.asarray(code)[None])
+        code = own if code is None else as_codes(_bits(code)[None])
         if radius is None:
             nearest = self.index.search(code, k=self.neighbors)
             ids, distances = nearest.ids[0], nearest.distances[0]
@@ -180,7 +164,7 @@ class RetrievalExplorer(anywidget.AnyWidget):
             ids, distances = ball.ids, ball.distances
         mine, theirs = part.labels[[query]], self.database.labels[ids]
         relations = label_sets.relation(mine, theirs[None], self.groups)[0]
-        page, pages = _within(page, len(ids))
+        page, pages = within(page, len(ids))
         shown = slice(page * PAGE, (page + 1) * PAGE)
         columns = dict(
             row=ids[shown].tolist(), bits=distances[shown].tolist(), relation=relations[shown].tolist(),
@@ -196,10 +180,8 @@ class RetrievalExplorer(anywidget.AnyWidget):
             code=_signs(code)[0], radius=radius, total=len(ids), page=page, pages=pages, told=told, neighbors=neighbors,
         )  # fmt: skip
 
-    def static(self, queries: int = 4) -> Figure:
-        """Strips of a few queries of the sheet, from the one that is shown; RunError if there is nothing to show."""
-        if self.problem:
-            raise RunError(self.problem)
+    def drawn(self, queries: int = 4) -> Figure:
+        """Strips of a few queries of the sheet, from the one that is shown."""
         split, query = self.shown
         part, order = self.asking[split], self.order[split]
         rows = order[np.argmax(order == query) :][:queries]
@@ -209,18 +191,6 @@ class RetrievalExplorer(anywidget.AnyWidget):
         names, neighbors = (label_sets.names(labels, self.class_names) for labels in (mine, theirs))
         images = part.images[rows], self.database.images[found.ids]
         return plots.retrieval_strips(*images, found.distances, relations, list(names), neighbors)
-
-    def _asked(self, _: Any, question: dict[str, Any], __: Any = None) -> None:
-        """Answer the front end; `id` tells it which question of which view this is about."""
-        asked = dict(question)
-        told, kind = dict(id=asked.pop("id", None)), asked.pop("kind", None)
-        try:
-            if asked.get("code") is not None:
-                asked["code"] = [1 if sign == "+" else -1 for sign in asked["code"]]
-            answer = self.sheet(**asked) if kind == "sheet" else self.find(**asked)
-        except Exception as error:  # a click never ends in a traceback
-            answer = dict(problem=str(error) or type(error).__name__)
-        self.send(told | answer)
 
     def _part(self, split: str) -> Part:
         if split not in self.asking:
@@ -235,30 +205,6 @@ class RetrievalExplorer(anywidget.AnyWidget):
             member = self.groups[:, None] == np.arange(len(self.names[GROUP]))  # (C, G)
             found[GROUP] = np.where(part.labels < 0, -1, self.groups[part.labels]) if single else part.labels @ member
         return found | {CLASS: part.labels}
-
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        bundle: Any = super()._repr_mimebundle_(**options)
-        data, metadata = bundle
-        if self.problem:
-            return data | {"text/plain": self.problem}, metadata
-        figure = self.static()
-        data |= {"image/png": figure.frame(), "text/plain": figure.alt}
-        return data, metadata | {"image/png": {"alt": figure.alt}}
-
-
-def thumbnails(images: Any) -> list[str]:
-    """Images uint8 [n, 3, S, S] as data URLs: PNG, or JPEG of at most SIDE pixels for those larger than PIXELATED."""
-    from PIL import Image
-
-    found = []
-    for pixels in np.ascontiguousarray(np.moveaxis(to_numpy(images), 1, -1)):
-        picture, stream = Image.fromarray(pixels), io.BytesIO()
-        small = max(picture.size) <= PIXELATED
-        if not small:
-            picture.thumbnail((SIDE, SIDE))
-        picture.save(stream, "PNG" if small else "JPEG", quality=88)
-        found.append(f"data:image/{'png' if small else 'jpeg'};base64," + base64.b64encode(stream.getvalue()).decode())
-    return found
 
 
 def _checked(told: str, part: Part, bits: int | None = None) -> Part:
@@ -279,22 +225,16 @@ def _told(distances: np.ndarray, relations: np.ndarray, radius: int | None, sing
     right, shared = int((relations == 2).sum()), "of the same class" if single else "that share a class with it"
     if radius is None:
         least, most = distances[[0, -1]].tolist()
-        far = f"{least} to {_bits(most)}" if least < most else _bits(most)
+        far = f"{least} to {counted(most, 'bit')}" if least < most else counted(most, "bit")
         return f"{right} of {len(distances)} neighbors {shared}, at {far}"
     if not len(distances):
-        return f"no image within {_bits(radius)}"
-    return f"{len(distances):,} image{'s' * (len(distances) > 1)} within {_bits(radius)}, {right:,} {shared}"
-
-
-def _within(page: int, items: int) -> tuple[int, int]:
-    """The page, moved into the range of pages, and how many there are; at least one, which may be empty."""
-    pages = max(1, -(-items // PAGE))
-    return min(max(0, int(page)), pages - 1), pages
+        return f"no image within {counted(radius, 'bit')}"
+    return f"{counted(len(distances), 'image')} within {counted(radius, 'bit')}, {right:,} {shared}"
 
 
 def _signs(codes: np.ndarray) -> list[str]:
     return ["".join("+" if bit > 0 else "-" for bit in code) for code in codes]
 
 
-def _bits(count: int) -> str:
-    return f"{count} bit" if count == 1 else f"{count} bits"
+def _bits(code: Any) -> np.ndarray:
+    return np.array([1 if sign == "+" else -1 for sign in code]) if isinstance(code, str) else np.asarray(code)

@@ -17,7 +17,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cbook import open_file_cm
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure as MatplotlibFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -41,9 +41,18 @@ STYLE = {
 # differ in lightness as well as in hue, so that they stay apart in grey and for colour-blind readers (Okabe & Ito 2008)
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#8C8C8C"
 SERIES = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#D55E00")
+# Hash centers, and the methods named after them, keep their look in all pictures; lines of reference are black.
+ENTITIES: dict[str, dict[str, Any]] = {
+    "semantic": dict(color=BLUE, marker="o", ls="-"),
+    "permuted": dict(color=ORANGE, marker="s", ls="--"),
+    "random": dict(color="#CC79A7", marker="^", ls=":"),
+    "csq": dict(color=GREEN, marker="D", ls="-."),
+    "distance": dict(color="#D55E00", marker="v", ls=(0, (6, 1, 1, 1, 1, 1))),
+}
 LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 1)))
 # Twenty colours that are as far apart as an exchange search got them, for full colour vision (OKLab, least distance
 # .10) and for red-green blindness (.08; Machado et al. 2009). Dark and light alternate: neighbours differ in grey.
+PALE = "#D0D0D0"  # what is not accented
 PALETTE = (
     "#907c11", "#f8c3ef", "#5d1276", "#5da8ba", "#83367e", "#9deda5", "#087ca1", "#e3cd3b", "#ba427d", "#f5a57f",
     "#6961cc", "#43d2b3", "#1e464b", "#5a8bd8", "#1a6331", "#919fff", "#294bae", "#8eb632", "#5b3203", "#ca7d79",
@@ -150,7 +159,9 @@ def quantized(png: bytes) -> bytes:
     """The same picture in at most 256 colours, if that makes it smaller."""
     from PIL import Image
 
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    stored = Image.open(io.BytesIO(png))
+    fine = stored.info.get("dpi", (DPI, DPI))  # pages show a stored picture at the size it was drawn for
+    picture = stored.convert("RGB")
     # the colours furthest apart, refined by k-means: a median cut shows as stripes in colour bars
     choice: dict[str, Any] = dict(method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     if picture.getcolors(20_000) is None:  # made of images: every 36th pixel tells the colours ten times faster
@@ -159,7 +170,7 @@ def quantized(png: bytes) -> bytes:
     else:
         reduced = picture.quantize(256, **choice)
     buffer = io.BytesIO()
-    reduced.save(buffer, "PNG", optimize=True)
+    reduced.save(buffer, "PNG", optimize=True, dpi=fine)
     return min(png, buffer.getvalue(), key=len)
 
 
@@ -208,6 +219,39 @@ def palette(groups: int) -> list[str]:
     if groups <= len(PALETTE):
         return list(PALETTE[:groups])
     return [("#4d4d4d", "#c4c4c4")[i % 2] for i in range(groups)]
+
+
+def entity(name: str) -> dict[str, Any]:
+    """Color, marker and line of centers, or of a method by what centers it has; empty for what has no look of its own.
+
+    >>> entity("shc, random centers") == entity("random centers") == ENTITIES["random"], entity("itq")
+    (True, {})
+    """
+    kind = name.lower().removeprefix("shc, ").removeprefix("solver ").removesuffix(" centers")
+    return dict(ENTITIES.get({"shc": "semantic", "mds": "distance"}.get(kind, kind), {}))
+
+
+def ink(color: str, contrast: float = 4.5) -> str:
+    """The colour for words: darkened, if need be, until its contrast with white is that of readable text (WCAG 2).
+
+    >>> ink("#E69F00"), ink("#0072B2")
+    ('#9c6c00', '#0072b2')
+    """
+    rgb = np.array(to_rgb(color))
+    for share in np.linspace(1, 0, 101):
+        drawn = to_hex(share * rgb)
+        darker = np.array(to_rgb(drawn))  # as it is drawn, in 256 steps
+        light = np.where(darker <= 0.04045, darker / 12.92, ((darker + 0.055) / 1.055) ** 2.4)
+        if 1.05 / (light @ (0.2126, 0.7152, 0.0722) + 0.05) >= contrast:
+            break
+    return drawn
+
+
+def accents(chosen: np.ndarray, count: int) -> list[str]:
+    """The hues of the chosen super-classes, dark enough for thin lines, and PALE for all others of `count`."""
+    hues, few = palette(count), count <= len(PALETTE)
+    found = {int(g): hues[g] if few else PALETTE[i] for i, g in enumerate(chosen)}
+    return [ink(found[g], 2.5) if g in found else PALE for g in range(count)]
 
 
 def class_axes(

@@ -299,15 +299,21 @@ def score_table(frame: pd.DataFrame, scores: Sequence[str], by: str = "label") -
 
 
 def protocol(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per block: what was compared on which data, how often, and for how long."""
+    """One row per block: what was compared on which data, how often, for how long, and what was trained of the network.
+
+    Methods without training, which only set a last layer, have no say in that.
+    """
 
     def told(part: pd.DataFrame, column: str) -> str:
         values = sorted(part[column].dropna().unique())
         return ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
 
+    untrained = [name for name, known in _methods().items() if not known.build.trained]  # type: ignore[attr-defined]
+    frame = frame.assign(trained=frame["frozen"].map({True: "last layer", False: "whole network"}))
+    frame["trained"] = frame["trained"].where(~frame["method"].isin(untrained))
     rows = {}
     for name, part in frame.groupby("block", sort=False):
-        row = {column: told(part, column) for column in ("data", "protocol", "bits", "hasher_epochs", "hasher_lr")}
+        row = {column: told(part, column) for column in ("data", "protocol", "bits", "hasher_epochs", "trained")}
         row |= {"methods": part["label"].nunique(), "runs": part["cell"].nunique(), "seeds": part["seed"].nunique()}
         rows[name] = row | {column: told(part, column) for column in ("queries", "database")}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("block")

@@ -204,9 +204,43 @@ def relation(query: Any, database: Any, groups: Any) -> np.ndarray:
     query, database, groups = to_numpy(query), to_numpy(database), to_numpy(groups)
     if query.ndim == 1:
         return (query[:, None] == database) * 1 + (groups[query][:, None] == groups[database])
-    member = groups[:, None] == np.unique(groups)  # (C, G)
-    related = ((query @ member)[:, None] & (database @ member)).any(-1)
+    related = (super_classes(query, groups)[:, None] & super_classes(database, groups)).any(-1)
     return np.where((query[:, None] & database).any(-1), 2, related * 1)
+
+
+def super_classes(labels: Any, groups: Any) -> np.ndarray:
+    """Super-class ids int64 [...] of class ids [...], or bool [..., G] of label sets [..., C].
+
+    Label sets are told by their type, bool; `groups` int [C] is the super-class of every class id.
+
+    >>> super_classes(np.array([2, 0]), [5, 5, 6]), super_classes(np.array([[True, False, True]]), [5, 5, 6])
+    (array([6, 5]), array([[ True,  True]]))
+    """
+    labels, groups = to_numpy(labels), to_numpy(groups)
+    return labels @ (groups[:, None] == np.unique(groups)) if labels.dtype == bool else groups[labels]
+
+
+def neighbor_shares(
+    query_codes: np.ndarray, database_codes: np.ndarray, query_labels: Any, database_labels: Any, groups: Any, k: int
+) -> tuple[float, float]:
+    """Of every query's k nearest: the share of its class, and the share of its super-class among the others.
+
+    Exact over the order of ties, where a list of neighbors shows one order. With the size of the database as k: shares
+    by chance. Labels and `groups` as for `relation`.
+
+    >>> neighbor_shares(np.array([[1, 1]]), np.array([[1, 1], [1, 1], [-1, 1]]), [0], [0, 1, 2], [5, 5, 6], k=1)
+    (0.5, 1.0)
+    """
+    from shc.histograms import level_histogram
+    from shc.ranking import expected_precision
+
+    def share(query: Any, database: Any) -> float:
+        counts = level_histogram(query_codes, database_codes, query, database)  # (Q, L, K+1)
+        return float(expected_precision(counts.sum(1), counts[:, 1:].sum(1), k).mean())
+
+    same = share(query_labels, database_labels)
+    either = share(super_classes(query_labels, groups), super_classes(database_labels, groups))
+    return same, (either - same) / (1 - same) if same < 1 else 0.0
 
 
 def center_distances(codes: np.ndarray, labels: Any, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,6 @@ and variance of a process's own slice, and its running averages are those of the
 
 import logging
 import os
-import pickle
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,11 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from shc.runs import RunError
+from shc.runs import RunError, atomic_write, read_arrays, write_arrays
+
+RESULT = "result.safetensors"  # of the first process
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
+    grouped: bool = False  # a process group is there, be it of one process
 
     @property
     def first(self) -> bool:
@@ -52,7 +55,7 @@ class Ranks:
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model with gradients averaged over the processes, which all start from the first one's weights."""
-        if self.size == 1:
+        if not self.grouped and self.size == 1:
             return model
         here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", self.size)), torch.cuda.device_count()
         if next(model.parameters()).is_cuda and here > gpus:
@@ -67,7 +70,7 @@ class Ranks:
         All processes compute the same loss from them, so each holds the whole gradient of its own rows already. They
         are multiplied by the number of processes, by which DistributedDataParallel then divides the sum.
         """
-        if self.size == 1:
+        if not self.grouped and self.size == 1:
             return outputs
         parts = [torch.empty_like(outputs, memory_format=torch.contiguous_format) for _ in range(self.size)]
         dist.all_gather(parts, outputs.detach().contiguous())
@@ -99,7 +102,7 @@ class Ranks:
 def ranks() -> Ranks:
     """This process's place: alone unless torch.distributed is initialized."""
     if dist.is_available() and dist.is_initialized():
-        return Ranks(dist.get_rank(), dist.get_world_size())
+        return Ranks(dist.get_rank(), dist.get_world_size(), grouped=True)
     return Ranks()
 
 
@@ -108,7 +111,8 @@ def launch(fn: Callable[..., Any], nproc: int | None, *args: Any) -> Any:
 
     They talk by gloo on the CPU and by NCCL on GPUs, of which each process takes one. With one process `fn` is called
     here. Under torchrun this process joins the others instead (nproc may then be None), and only the first one gets the
-    result. `fn` must stand in a module, because new processes import it.
+    result, which consists of numbers, texts, lists, tuples, dicts, arrays and tensors. `fn` must stand in a module,
+    because new processes import it.
 
     Raises ValueError for a function of a notebook or a bad number, RunError with the message of the process that failed
     first; the others are ended.
@@ -135,27 +139,26 @@ def torchrun_size() -> int | None:
 
 
 def _spawn(fn: Callable[..., Any], nproc: int, args: tuple[Any, ...]) -> Any:
+    from pickle import PicklingError  # raised where multiprocessing sends `fn` to the processes it starts
+
     from torch import multiprocessing
     from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # its word on every process that it ends
-    queue: Any = multiprocessing.get_context("spawn").SimpleQueue()
-    with tempfile.TemporaryDirectory(prefix="shc-launch-") as folder:
-        store = (Path(folder) / "rendezvous").as_uri()  # a file: no port that another could take in the meantime
+    with tempfile.TemporaryDirectory(prefix="shc-launch-") as folder:  # that nobody else may enter
+        place = Path(folder)
         try:
-            running = multiprocessing.spawn(_child, (nproc, store, queue, fn, args), nproc, join=False)
-        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            running = multiprocessing.spawn(_child, (nproc, folder, fn, args), nproc, join=False)
+        except (PicklingError, TypeError, AttributeError) as error:
             raise ValueError(f"the arguments of {fn.__name__} cannot be sent to new processes ({error})") from error
-        told: list[tuple[int, bool, bytes]] = []
         try:
             while not running.join(timeout=0.2):
-                while not queue.empty():
-                    told.append(queue.get())
+                pass
         except (ProcessExitedException, ProcessRaisedException) as error:
-            while not queue.empty():
-                told.append(queue.get())
-            reasons = [(rank, pickle.loads(text)) for rank, good, text in told if not good]
-            rank, reason = reasons[0] if reasons else (error.error_index, _how_it_ended(error))
+            failed = sorted(place.glob("failed-*.txt"), key=lambda file: file.stat().st_mtime_ns)
+            rank, reason = error.error_index, _how_it_ended(error)
+            if failed:
+                rank, reason = int(failed[0].stem.partition("-")[2]), failed[0].read_text(encoding="utf-8")
             raise RunError(f"process {rank} of {nproc} failed: {reason}") from error
         except BaseException:  # Ctrl-C
             for process in running.processes:
@@ -163,38 +166,80 @@ def _spawn(fn: Callable[..., Any], nproc: int, args: tuple[Any, ...]) -> Any:
             for process in running.processes:
                 process.join()
             raise
-        while not queue.empty():
-            told.append(queue.get())
-    return pickle.loads(told[0][2]) if told else None
+        arrays, told = read_arrays(place / RESULT)
+    return _unpacked(told["result"], arrays)
 
 
-def _child(rank: int, nproc: int, store: str, queue: Any, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    """What a started process does: join, work, and tell the result or the reason of its failure."""
+def _child(rank: int, nproc: int, folder: str, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """What a started process does: join, work, and leave the result, or the reason of its failure, in the folder."""
     os.environ |= {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(nproc)}
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # they are all on this machine
+    place = Path(folder)
+    store = (place / "rendezvous").as_uri()  # a file: no port that another could take in the meantime
     try:
         with _group(store, rank, nproc):
             result = fn(*args)
         if rank == 0:
-            queue.put((rank, True, pickle.dumps(result)))
+            arrays: dict[str, np.ndarray] = {}
+            write_arrays(place / RESULT, arrays, {"result": _packed(result, arrays)})
     except Exception as error:
         kind = "" if isinstance(error, RunError | ValueError) else f"{type(error).__name__}: "
-        queue.put((rank, False, pickle.dumps(kind + str(error))))
+        text = kind + str(error)
+        atomic_write(place / f"failed-{rank}.txt", lambda f: f.write_text(text, encoding="utf-8"))
         sys.exit(1)
+
+
+def _packed(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """A result as JSON, arrays and tensors apart in `arrays`; TypeError for what is neither.
+
+    >>> arrays = {}
+    >>> _packed((1, {"x": np.zeros(2)}), arrays), list(arrays)
+    ({'tuple': [1, {'dict': {'x': {'array': '0'}}}]}, ['0'])
+    """
+    if value is None or isinstance(value, bool | int | float | str | np.generic):
+        return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, list | tuple):
+        return {type(value).__name__: [_packed(part, arrays) for part in value]}
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return {"dict": {name: _packed(part, arrays) for name, part in value.items()}}
+    if isinstance(value, np.ndarray | Tensor):
+        name = str(len(arrays))
+        arrays[name] = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+        return {"tensor" if isinstance(value, Tensor) else "array": name}
+    raise TypeError(f"a {type(value).__name__} cannot be sent back from another process; return numbers and arrays")
+
+
+def _unpacked(told: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """What `_packed` packed."""
+    if not isinstance(told, dict):
+        return told
+    ((kind, value),) = told.items()
+    if kind == "dict":
+        return {name: _unpacked(part, arrays) for name, part in value.items()}
+    if kind in ("array", "tensor"):
+        return arrays[value] if kind == "array" else torch.from_numpy(arrays[value])
+    parts = [_unpacked(part, arrays) for part in value]
+    return tuple(parts) if kind == "tuple" else parts
 
 
 @contextmanager
 def _group(address: str, rank: int, size: int) -> Iterator[None]:
     """Be one of a group of processes; if the work fails, this process is about to end and leaves without a word."""
     local, together = (int(os.environ.get(name, "0")) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
-    backend = "gloo"
-    if 0 < together <= torch.cuda.device_count():
+    backend = backend_for(together)
+    if "nccl" in backend:
         torch.cuda.set_device(local)
-        backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, init_method=address, rank=rank, world_size=size)
     yield
     dist.destroy_process_group()
+
+
+def backend_for(together: int) -> str:
+    """How `together` processes on this machine talk: NCCL for tensors on GPUs if each has one of its own, else gloo."""
+    if 0 < together <= torch.cuda.device_count() and dist.is_nccl_available():
+        return "cpu:gloo,cuda:nccl"
+    return "gloo"
 
 
 def _how_it_ended(error: Any) -> str:

@@ -101,9 +101,8 @@ def compared_centers(rows: "Sequence[ComparedCenters]", bound: float | None = No
 def loss_parts(parts: Mapping[str, tuple[float, float, float, float]], ax: Axes | None = None) -> Figure:
     """What f is made of, a bar per name of (f, its bound at the distance kept, f found at distance 0, its bound there).
 
-    The first part no K-bit codes avoid, the second is what the bound rises by at the distance, the rest is open: a
-    better set may exist, or the bound may be low. Where the mark, f at distance 0, lies left of the bound, the distance
-    costs f at least that much.
+    The first part no K-bit codes avoid, the second is the rise of the bound, the rest is open: a better set may exist,
+    or the bound may be low. Where the mark, f at distance 0, lies left of the bound, the gap is the certain price.
     """
     if not parts:
         raise ValueError("there is nothing to draw; pass (f, bound, f at distance 0, bound at distance 0) by name")
@@ -123,8 +122,8 @@ def loss_parts(parts: Mapping[str, tuple[float, float, float, float]], ax: Axes 
     f, bound, free, least = np.array(list(parts.values()), float).T
     most = max(f.max(), 1e-9)
     pieces = (
-        (least, "no K-bit codes avoid it"),
-        (bound - least, "the distance adds"),
+        (least, "lower bound at d = 0"),
+        (bound - least, "rise of the bound"),
         (f - bound, "open: gap to the bound"),
     )
     start = np.zeros(len(parts))
@@ -134,18 +133,20 @@ def loss_parts(parts: Mapping[str, tuple[float, float, float, float]], ax: Axes 
     for (width, label), look in zip(pieces, looks, strict=True):
         axes.barh(places, width, left=start, height=0.6, label=label, **look)
         for i, (x, part) in enumerate(zip(start, width, strict=True)):
-            if part > 0.06 * most:
-                box: dict[str, Any] = dict(facecolor="white", edgecolor="none", pad=1.2, alpha=0.85)
-                axes.text(
-                    x + part / 2, i, f"{part / f[i]:.0%}", ha="center", va="center", fontsize=9, bbox=box, zorder=3
-                )
+            mark = free[i] if x < free[i] < x + part else x  # the number goes to the longer side of it
+            left, right = max((x, mark), (mark, x + part), key=lambda side: side[1] - side[0])
+            if right - left > 0.06 * most:
+                words: dict[str, Any] = dict(ha="center", va="center", fontsize=9, zorder=3)
+                box = dict(facecolor="white", edgecolor="none", pad=1.2, alpha=0.85)
+                axes.text((left + right) / 2, i, f"{part / f[i]:.0%}", bbox=box, **words)
         start = start + width
-    axes.plot(free, places, "|", color="black", ms=26, mew=2.4, label="found at d = 0")
+    above = np.array(places) - 0.42  # the bar's numbers stay free
+    axes.plot(free, above, "v", color="black", ms=8, clip_on=False, label="found at d = 0")
     for i in places:
         axes.text(f[i], i, f"  {told[i]}", va="center", fontsize=9)
     axes.set_yticks(places, [shortened(name) for name in parts])
     axes.tick_params(axis="y", length=0)
-    axes.set(xlabel="loss f(H)", xlim=(0, 1.55 * most), ylim=(len(parts) + 0.3, -0.5))
+    axes.set(xlabel="loss f(H)", xlim=(0, 1.55 * most), ylim=(len(parts) + 0.3, -0.7))
     axes.set_title("What keeps f from zero?")
     axes.legend(loc="lower right", ncols=4, markerscale=0.5)
     return figure

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from shc import ranking
+from shc import invariants, ranking
 from shc.hierarchy import Hierarchy
+from shc.promises import debug
 from shc.ranking import (
     ap_bounds,
     expected_acg,
@@ -93,6 +94,8 @@ def evaluate(
     height = None if hierarchy is None else hierarchy.height
     retrieval = prepare(query_codes, database_codes, query_labels, database_labels, table, bits)
     histogram = count(retrieval, engine, threads, progress)  # [Q, L, K+1]
+    if debug():
+        invariants.check_order(histogram, retrieval, lambda turned: count(turned, engine, threads))
     values = from_histogram(
         histogram, height=height, sets=np.ndim(query_labels) == 2, k=ks, graded_k=graded, radius=radius,
         convention=convention,
@@ -171,7 +174,10 @@ def from_histogram(
     widest = max(histogram[0].size, min(max(graded, default=1), int(histogram[0].sum())), 1)
     rows = max(BLOCK // widest, 1)
     blocks = [block(histogram[start : start + rows]) for start in range(0, len(histogram), rows)]
-    return {name: np.concatenate([values[name] for values in blocks]) for name in blocks[0]}
+    found = {name: np.concatenate([values[name] for values in blocks]) for name in blocks[0]}
+    if debug():
+        invariants.check_values(found)
+    return found
 
 
 def pr_curve(

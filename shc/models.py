@@ -1,6 +1,7 @@
 """Networks: a backbone that turns images into features, with a classifier's or a hasher's linear layer on top.
 
-`cnn` is the CPU default for 32–64 px: five 3×3 convolutions with batch norm, 0.5 M weights, channels_last. The others
+`cnn` is the CPU default for 32–64 px: five 3×3 convolutions with batch norm, 0.5 M weights, channels_last; `cnn_small`
+has 0.3 M, and `cnn_wide`, with 2.1 M about as large as the nets of CIFAR-10 speed records, is for a GPU. The others
 come from torchvision, or from `shc.efficientnet`. With ImageNet weights a net sees images as in its own training:
 resized to 224 px and normalized. The ResNets without weights get the usual 3×3 stem below 65 px; the rest has no form
 for small images and always sees 224 px.
@@ -16,7 +17,8 @@ Weights = Literal["none", "imagenet"]
 TORCHVISION = (
     "resnet18", "resnet34", "resnet50", "convnext_tiny", "efficientnet_b0", "mobilenet_v3_large", "vit_b_16",
 )  # fmt: skip
-NETS = ("cnn", *TORCHVISION, "efficientnet_lite0")
+CNNS = {"cnn": 64, "cnn_small": 48, "cnn_wide": 128}  # width by name; they have no ImageNet weights
+NETS = ("cnn", *TORCHVISION, "efficientnet_lite0", "cnn_small", "cnn_wide")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -45,15 +47,19 @@ class SmallCNN(Backbone):
         super().__init__()
         half, double, self.dim = width // 2, width * 2, width * 4
 
-        def block(inside: int, outside: int) -> nn.Sequential:
+        def block(inside: int, outside: int, *after: nn.Module) -> nn.Sequential:
             conv = nn.Conv2d(inside, outside, 3, padding=1, bias=False)
-            return nn.Sequential(conv, nn.BatchNorm2d(outside), nn.ReLU(inplace=True))
+            return nn.Sequential(conv, nn.BatchNorm2d(outside), *after)
+
+        def smaller() -> nn.Sequential:
+            """The largest of four pixels, or 0: the same as with the ReLU before, which would see all four."""
+            return nn.Sequential(nn.MaxPool2d(2), nn.ReLU(inplace=True))
 
         self.layers = nn.Sequential(
-            block(3, half), nn.MaxPool2d(2),
-            block(half, width), nn.MaxPool2d(2),
-            block(width, double), block(double, double), nn.MaxPool2d(2),
-            block(double, self.dim),
+            block(3, half), smaller(),
+            block(half, width), smaller(),
+            block(width, double, nn.ReLU(inplace=True)), block(double, double), smaller(),
+            block(double, self.dim, nn.ReLU(inplace=True)),
         )  # fmt: skip
 
     def features(self, x: Tensor) -> Tensor:
@@ -115,10 +121,10 @@ def backbone(
         raise ValueError(f"weights={weights!r} is unknown; choose 'none' or 'imagenet'")
     if crop > size:
         raise ValueError(f"crop={crop} is more than the images' {size} pixels; set size higher, or crop=0")
-    if name == "cnn":
+    if name in CNNS:
         if weights != "none":
-            raise ValueError("net='cnn' has no ImageNet weights; set weights='none' or choose a resnet")
-        net: Backbone = SmallCNN()
+            raise ValueError(f"net={name!r} has no ImageNet weights; set weights='none' or choose a resnet")
+        net: Backbone = SmallCNN(CNNS[name])
     elif name == "efficientnet_lite0":
         from shc.efficientnet import EfficientNetLite0
 

@@ -4,12 +4,14 @@ A file is what `numpy.save` writes: real numbers [C, E] whose rows follow the da
 makes embeddings; any sentence encoder will do.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shc.datasets import class_name_embeddings
 from shc.runs import RunError
+from shc.untrusted import check_npy_file
 
 if TYPE_CHECKING:
     from shc.datasets import ImageSet
@@ -31,6 +33,7 @@ def name_embeddings(images: "ImageSet", file: str = "") -> np.ndarray:
     some = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
     expected = f"numbers [{len(names)}, E], a row for each of the classes {some} of {images.name!r} in this order"
     try:
+        check_npy_file(Path(file))
         with open(file, "rb") as stream:
             rows = np.lib.format.read_array(stream, allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError) as error:

@@ -139,7 +139,10 @@ def check_values(values: Mapping[str, Any]) -> None:
     def same(*names: str) -> dict[str, str]:
         return {name: name for name in names}
 
-    loop = ("batch", "device", "dtype", "optimizer", "warmup", "weight_decay")
+    loop = (
+        "batch", "device", "dtype", "optimizer", "warmup", "weight_decay", "color", "compile", "deterministic",
+        "auto_batch",
+    )  # fmt: skip
     own = ("net", "weights", "features", "backbone_lr", "crop", "epochs", "lr", "seed")
     classifier = build(config.ClassifierConfig, **same(*own, *loop))
     build(config.SimilarityConfig, source="similarity", **same("mask", "temperature", "embeddings"))

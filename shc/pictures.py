@@ -97,8 +97,10 @@ def retrieval_strips(
         ]
     alt = f"{title}: " + "; ".join(told)
     edge, side = 0.78, 1.35  # inches of an image, and of the query's name
-    step = edge + (0.32 if neighbor_names is None else 0.56)
-    width, height = side + 0.82 * (columns + 1.15) + 0.25, step * rows + 0.62
+    named = () if neighbor_names is None else neighbor_names
+    below = [[_lines(name, 13).split("\n") for name in row] for row in named]
+    step = edge + 0.32 + 0.12 * max((len(lines) for row in below for lines in row), default=0)
+    width, height = side + 0.82 * (columns + 1.15) + 0.25, step * rows + 0.4
     figure = Figure(figsize=(width, height), dpi=DPI, alt=alt)
 
     def write(x: float, y: float, text: str, **look: Any) -> None:  # inches from the top left corner
@@ -122,8 +124,7 @@ def retrieval_strips(
                     axes.add_patch(Rectangle((0.02, 0.02), 0.96, 0.96, transform=axes.transAxes, fill=False, **frame))
                 said = f"{label[0]} {said}"
             write(left + edge / 2, top + edge + 0.15, said)
-            parts = [] if neighbor_names is None else _lines(neighbor_names[i][j], 13).split("\n")
-            for row, part in enumerate(parts):
+            for row, part in enumerate(below[i][j] if below else ()):
                 write(left + edge / 2, top + edge + 0.28 + 0.12 * row, part)
     if known is None:
         return figure

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from shc.locks import handed_on
 from shc.parameters import Parameter, ParameterError, check_values, parameters_of, parse_settings, parsed
 from shc.presets import preset_values
 from shc.runs import Run, RunError, atomic_write, library_versions, read_json, today
@@ -38,8 +39,13 @@ OWN_DATA = ("08_your_own_images",)  # work on other images than the run's, so th
 QUICK: dict[str, Any] = {"scale": 0.2, "epochs": 16, "hasher_epochs": 6}
 PLACES = ("root", "embeddings")  # parameters that name a folder or file of the user's
 CELL_TIMEOUT = 3600  # seconds; a cell that takes longer is stopped
-# glibc keeps what was freed: giving memory back and taking it again in every step can cost as much as the computing
-MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
+# Said to kernels only, and where the user says nothing. glibc shall keep what was freed: giving memory back and taking
+# it again in every step can cost as much as the computing.
+KERNEL = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait sleep
+}
 
 
 class NotebookError(RuntimeError):
@@ -56,11 +62,16 @@ class NotebookError(RuntimeError):
 def notebooks_folder() -> Path:
     """The folder of the sequence: `notebooks` here, or beside the installed package's source."""
     for folder in (Path("notebooks"), Path(__file__).resolve().parent.parent / "notebooks"):
-        if (folder / f"{SEQUENCE[0]}.ipynb").exists():
+        if (folder / f"{SEQUENCE[0]}.ipynb").exists() and not is_of_run(folder):
             return folder.resolve()
     raise RunError(
         "the notebooks were not found; run this command in the project's folder (the one that contains notebooks/)"
     )
+
+
+def is_of_run(folder: Path) -> bool:
+    """Whether notebooks lie in a run folder: executed ones, maybe somebody else's, that nobody meant to execute."""
+    return any((folder / name).exists() for name in ("stamps.json", ".writable", "../params.yaml", "../results.json"))
 
 
 def runs_folder() -> Path:
@@ -223,29 +234,30 @@ def run_sequence(
         if clash:
             told = ", ".join(f"{k}={stored[k]!r} (asked: {v!r})" for k, v in clash.items())
             raise ParameterError(f"run {name!r} was made with {told}; choose another --name, or begin at 01 again")
-    before, state = "", cache(files_state)  # of the files as they are now, before anything is executed
-    for notebook in SEQUENCE:
-        mine = {k: v for k, v in values.items() if k in known[notebook]}
-        source = read_notebook(notebooks_folder() / f"{notebook}.ipynb")
-        read = files_read(known[notebook], mine) | data_read(known[notebook], values, state)
-        identity = json.dumps([source_hash(source), mine, before, *([read] if read else [])], sort_keys=True)
-        stamp = hashlib.sha256(identity.encode()).hexdigest()[:16]
-        before = stamp if notebook in MAKES else before
-        if notebook not in chosen:
-            continue
-        if not (first or only) and finished(run, notebook, stamp):
-            say(f"{notebook:<22} unchanged  {headline(run, notebook)}")
-            continue
-        started = time.perf_counter()
-        execute(run, notebook, mine)
-        stamps = read_json(run.path / "notebooks" / "stamps.json") | {notebook: stamp}
-        atomic_write(run.path / "notebooks" / "stamps.json", lambda f, s=stamps: f.write_text(json.dumps(s)))  # type: ignore[misc]
-        seconds = time.perf_counter() - started
-        # an execution that finds its artifacts made is shorter: the one that made them counts
-        longest = run.results().get("seconds", {})
-        run.add_results(seconds=longest | {notebook: round(max(seconds, longest.get(notebook, 0)), 1)})
-        say(f"{notebook:<22} {seconds:7.1f} s  {headline(run, notebook)}")
-    run.add_results(made_with=made_with(run))
+    with run.alone():
+        before, state = "", cache(files_state)  # of the files as they are now, before anything is executed
+        for notebook in SEQUENCE:
+            mine = {k: v for k, v in values.items() if k in known[notebook]}
+            source = read_notebook(notebooks_folder() / f"{notebook}.ipynb")
+            read = files_read(known[notebook], mine) | data_read(known[notebook], values, state)
+            identity = json.dumps([source_hash(source), mine, before, *([read] if read else [])], sort_keys=True)
+            stamp = hashlib.sha256(identity.encode()).hexdigest()[:16]
+            before = stamp if notebook in MAKES else before
+            if notebook not in chosen:
+                continue
+            if not (first or only) and finished(run, notebook, stamp):
+                say(f"{notebook:<22} unchanged  {headline(run, notebook)}")
+                continue
+            started = time.perf_counter()
+            execute(run, notebook, mine)
+            stamps = read_json(run.path / "notebooks" / "stamps.json") | {notebook: stamp}
+            atomic_write(run.path / "notebooks" / "stamps.json", lambda f, s=stamps: f.write_text(json.dumps(s)))  # type: ignore[misc]
+            seconds = time.perf_counter() - started
+            # an execution that finds its artifacts made is shorter: the one that made them counts
+            longest = run.results().get("seconds", {})
+            run.add_results(seconds=longest | {notebook: round(max(seconds, longest.get(notebook, 0)), 1)})
+            say(f"{notebook:<22} {seconds:7.1f} s  {headline(run, notebook)}")
+        run.add_results(made_with=made_with(run))
     return run
 
 
@@ -301,8 +313,9 @@ def execute_file(
     """
     papermill = import_papermill()
     notebook, target = source.stem, run.path / "notebooks" / source.name
+    if target.is_symlink():  # papermill would write where it leads
+        target.unlink()
     atomic_write(run.path / "notebooks" / ".writable", lambda f: f.write_text(""))  # a read-only folder fails here
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep; the kernel inherits this
     parameters = {"run": os.path.relpath(run.path, source.parent), "live": False, **values}
     known = parameters_of(read_notebook(source))
     try:
@@ -355,8 +368,8 @@ def kernel_manager(environment: Mapping[str, str] | None, noted: tuple[str, Path
         async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
             if noted[0] in _stopped:
                 raise RuntimeError("it was stopped before it began")
-            given = dict(os.environ if environment is None else environment)
-            await super().start_kernel(**options, env=MEMORY | given)
+            given, held = dict(os.environ if environment is None else environment), handed_on()
+            await super().start_kernel(**options, env=KERNEL | given | held["env"], pass_fds=held["pass_fds"])
             _kernels[noted] = self.provisioner.pid  # type: ignore[attr-defined, union-attr]
 
     return Manager

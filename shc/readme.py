@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shc.runs import RunError
-from shc.scale_page import speed_numbers
+from shc.scale_page import speed_numbers, training_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +62,8 @@ def results(records: Path) -> str:
     readers: list[tuple[str, Callable[[Any], list[str]]]] = [
         ("comparison.csv", comparison_numbers), ("fashion_mnist.json", fashion_numbers),
         ("recovery.json", recovery_numbers), ("centers.json", center_numbers), ("metrics.json", speed_numbers),
+        ("live.json", live_numbers), ("first_click.json", click_numbers),
+        ("training.json", training_numbers),
     ]  # fmt: skip
     found: list[str] = []
     for name, write in readers:
@@ -135,6 +137,28 @@ def streaming_numbers(record: Mapping[str, Any]) -> str:
         f"{record['tensor_megabytes']:,} MB; "
         f"{steps['fit']['images_per_second']:,.0f} images per second went through an epoch of training."
     )
+
+
+def live_numbers(record: Mapping[str, Any]) -> list[str]:
+    """A sentence on what watching the optimizer costs, from the record of benchmarks/live.py."""
+    found = [
+        f"at {bits} {row['hold_up']:.1%} longer than alone, pictures {row['lag']:.2f} s behind (median) and "
+        f"{row['longest_lag']:.2f} s at most"
+        for bits, row in record["found"].items()
+    ]
+    return [
+        f"Notebook 3's optimizer, watched (`python benchmarks/live.py`, {record['device']}, {record['date']}, "
+        f"{record['classes']} classes, medians of {record['repeats']} runs): {'; '.join(found)}."
+    ]
+
+
+def click_numbers(record: Mapping[str, Any]) -> list[str]:
+    """A sentence on the way to the first own click, from the record of benchmarks/first_click.py."""
+    return [
+        f"From the start of JupyterLab through notebooks 1 to 5 in quick mode to the answer to a first click in the "
+        f"retrieval explorer (`python benchmarks/first_click.py`, {record['processor']}, {record['cores']} cores, "
+        f"{record['date']}): {record['minutes']} minutes."
+    ]
 
 
 def _record(file: Path) -> dict[str, Any]:

@@ -6,17 +6,19 @@ numbers, every picture under the notebook that drew it, and how it was made. `sh
 
 import base64
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from shc.figures import DPI
 from shc.pipeline import SEQUENCE, headline, notebooks_folder, read_notebook
-from shc.report_page import CREDIT, page, parsed, render, saves, tidied, title_of
+from shc.report_page import CREDIT, GLOSSARY, page, parsed, render, saves, tidied, title_of
 from shc.runs import Run, RunError, atomic_write
 
 HERO = "05_retrieval"  # the picture that opens the front page
-GLOSSARY = "contents"  # the notebook that every other one links to
+KEY = "what each notebook is for, and what the words mean"
 
 
 def write_report(run: Run) -> Path:
@@ -45,18 +47,19 @@ def write_report(run: Run) -> Path:
 def index(run: Run, notebooks: Mapping[str, Mapping[str, Any]]) -> str:
     """The run's front page; `notebooks` are the executed ones, in order, by name."""
     results, name = run.results(), escape(run.path.name)
-    figures = {file.stem: file for file in sorted((run.path / "figures").glob("*.png"))}
+    figures = {file.stem: file for file in sorted((run.path / "figures").glob("*.png")) if not file.is_symlink()}
     titles = {name: title_of(notebook, name) for name, notebook in notebooks.items()}
     hero = [figure(file, notebooks) for picture, file in figures.items() if picture == HERO]
     rest = [file for picture, file in figures.items() if picture != HERO]
-    parts = [f"<h1>{name}</h1>"]
+    about = "One run of the course: its numbers, its notebooks as they were executed, and all its pictures."
+    parts = [f'<h1>Semantic hash centers <span class="soft">{name}</span></h1><p>{about}</p>']
     if summary := results.get("summary"):
         parts.append(f'<p class="lead">{escape(summary)}</p>')
     parts += [*numbers(results.get("table", [])), *hero, '<h2 id="notebooks">Notebooks</h2><ol class="contents">']
-    for notebook, title in titles.items():
+    for notebook, title in sorted(titles.items(), key=lambda item: item[0] != GLOSSARY):
         parts.append(
             f'<li><a href="notebooks/{notebook}.html">{escape(title)}</a>'
-            f'<span class="key">{escape(headline(run, notebook))}</span>'
+            f'<span class="key">{escape(KEY if notebook == GLOSSARY else headline(run, notebook))}</span>'
             f'<a class="soft" href="notebooks/{notebook}.ipynb" aria-label="{escape(title)}, ipynb">ipynb</a></li>'
         )
     parts.append("</ol>")
@@ -65,7 +68,8 @@ def index(run: Run, notebooks: Mapping[str, Mapping[str, Any]]) -> str:
     for notebook, title in [*titles.items(), ("", "More")]:
         mine = [file for file in rest if drawn_by(file.stem, notebooks) == notebook]
         if mine:
-            parts.append(f'<h3>{escape(title)}</h3><div class="gallery">{"".join(gallery(mine, notebooks))}</div>')
+            shown = "".join(figure(file, notebooks) for file in mine)
+            parts.append(f"<h3>{escape(title)}</h3>{shown}")
     parts += how_it_was_made(run.parameters(), results.get("made_with", {}))
     body = tidied(parsed("".join(parts)))
     return page(
@@ -111,33 +115,29 @@ def drawn_by(picture: str, notebooks: Mapping[str, Mapping[str, Any]]) -> str:
     return next((name for name in notebooks if name.split("_")[0] == picture.split("_")[0]), "")
 
 
-def gallery(pictures: list[Path], notebooks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Figures in two columns: wide ones take both, and one that is left alone has its caption beside it."""
-    narrow = [aspect(file) <= 1.9 for file in pictures] + [False]
-    paired = False
-    for at, file in enumerate(pictures):
-        lone = narrow[at] and not paired and not narrow[at + 1]
-        yield figure(file, notebooks, "lone" if lone else "" if narrow[at] else "wide")
-        paired = narrow[at] and not paired
-
-
-def aspect(file: Path) -> float:
-    """Width of a PNG divided by its height, from its first 24 bytes."""
+def width_on_screen(file: Path) -> int:
+    """Pixels that a PNG takes on a page: larger or smaller, the words in it would differ from picture to picture."""
     with file.open("rb") as data:
-        head = data.read(24)
-    return int.from_bytes(head[16:20], "big") / max(int.from_bytes(head[20:24], "big"), 1)
+        head = data.read(2048)  # size and, after the colours, the chunk with pixels per metre
+    pixels, at = int.from_bytes(head[16:20], "big"), head.find(b"pHYs")
+    return round(pixels * DPI / (int.from_bytes(head[at + 4 : at + 8], "big") * 0.0254)) if at > 0 else pixels
 
 
-def figure(file: Path, notebooks: Mapping[str, Mapping[str, Any]], kind: str = "wide") -> str:
+def figure(file: Path, notebooks: Mapping[str, Mapping[str, Any]]) -> str:
     """A picture of the run, with a caption that leads to the cell that drew it."""
     alt = file.with_suffix(".txt")
-    text = escape((alt.read_text(encoding="utf-8") if alt.exists() else "").strip() or file.stem.replace("_", " "))
+    text = escape(
+        (alt.read_text(encoding="utf-8") if alt.exists() and not alt.is_symlink() else "").strip()
+        or file.stem.replace("_", " ")
+    )
     source, link = base64.b64encode(file.read_bytes()).decode(), ""
     if name := drawn_by(file.stem, notebooks):
-        cell = f"#{file.stem}" if any(saves(cell, file.stem) for cell in notebooks[name]["cells"]) else ""
-        link = f' <a href="notebooks/{name}.html{cell}">→ {escape(title_of(notebooks[name], name))}</a>'
-    picture = f'<img alt="{text}" src="data:image/png;base64,{source}">'
-    return f'<figure class="{kind}">{picture}<figcaption>{text}{link}</figcaption></figure>'
+        cell = f"#{quote(file.stem)}" if any(saves(cell, file.stem) for cell in notebooks[name]["cells"]) else ""
+        title = escape(title_of(notebooks[name], name))
+        link = f' <a href="notebooks/{name}.html{cell}" aria-label="the cell in {title}">→ its cell</a>'
+    width = f"width:calc({width_on_screen(file)}px + 1rem + 2px)"  # with the padding and border of its card
+    picture = f'<img alt="{text}" src="data:image/png;base64,{source}" style="{width}">'
+    return f'<figure class="told">{picture}<figcaption>{text}{link}</figcaption></figure>'
 
 
 def how_it_was_made(parameters: Mapping[str, Mapping[str, Any]], made_with: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ CREDIT = (
     "Drawings: Noto Emoji and FxEmojis (Apache-2.0), Twemoji and EmojiOne (CC-BY-4.0), OpenMoji and EmojiOne 1 "
     "(CC-BY-SA-4.0), Fluent Emoji (MIT); rasterised, then rendered with random backgrounds."
 )
+GLOSSARY = "contents"  # the notebook that every other one links to
 MISSING = ("NaN", "nan", "None", "NaT", "<NA>", "–")  # how pandas and numpy print that there is no value
 NUMBER = re.compile(r"[+−-]?(\d[\d,]*\.?\d*|\.\d+|inf|∞)(e[+-]?\d+)?( ?%)?( ± [\d.]+)?", re.IGNORECASE)
 KINDS = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain")  # shown, best first
@@ -75,6 +76,8 @@ def render(file: Path, titles: Mapping[str, str] | None = None) -> str:
         element.decompose()
     for picture in soup.select("img:not([src^='data:'])"):  # on the web, or not part of the run
         picture.replace_with(picture.get("alt") or "")
+    for link in soup.select('p > a[href="contents.ipynb"]'):
+        drop_bar(link.parent)
     for link in soup.select("a[href]"):
         lead_to_page(link, file.parent, titles)
     drawn = any("load(" + '"emoji"' in "".join(cell["source"]) for cell in notebook["cells"])
@@ -115,7 +118,16 @@ def neighbors(name: str, titles: Mapping[str, str]) -> str:
     before = [notebook_link(n, "prev", "← <span>{}</span>", titles[n]) for n in names[max(at - 1, 0) : at]]
     after = [notebook_link(n, "next", "<span>{}</span> →", titles[n]) for n in names[at + 1 : at + 2]]
     contents = '<a href="../index.html">Contents</a>'
+    if GLOSSARY in names and name != GLOSSARY:
+        contents += f'<a href="{GLOSSARY}.html">Glossary</a>'
     return f'<nav aria-label="Notebooks">{"".join([*before, contents, *after])}</nav>'
+
+
+def drop_bar(paragraph: Any) -> None:
+    """Drop a paragraph that holds nothing but links between notebooks: the page has its own."""
+    own = "".join(text for text in paragraph.find_all(string=True) if text.parent.name != "a")
+    if not own.strip("←→| \n") and len(paragraph.find_all("a")) > 1:
+        paragraph.decompose()
 
 
 def notebook_link(name: str, rel: str, text: str, title: str) -> str:

@@ -2,17 +2,16 @@
 
 An artifact is one file (`safetensors` for weights, `npz` for arrays) that carries the parameters, data fingerprint,
 inputs and library versions it was made with. Its `key` is the hash of parameters, fingerprint and the keys of its
-inputs: equal keys mean "made the same way". Every write is atomic (temporary file, fsync, rename). Nothing is pickled.
+inputs: equal keys mean "made the same way". Files are written whole and checked when they are read (`shc.files`), and
+two processes do not write into one folder (`shc.locks`).
 """
 
-import errno
 import hashlib
 import json
 import os
 import platform
-import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from shc.files import RunError as RunError  # everything that keeps files looks for these here
+from shc.files import atomic_write as atomic_write
+from shc.files import damaged, read_arrays, read_json, read_meta, read_yaml, write_arrays
+from shc.files import digest as digest
+from shc.locks import held
 
 # artifact → file format and the notebook that makes it
 ARTIFACTS = {
@@ -32,10 +37,11 @@ ARTIFACTS = {
     "hasher": ("safetensors", "04_hashing_network"),
     "codes": ("npz", "04_hashing_network"),
 }
+FOLDERS = ("notebooks", "figures", "checkpoints")  # in a run
+RECORD = {"parameters": dict, "fingerprint": str, "inputs": dict, "key": str, "extra": dict}  # of how it was made
 
 
-class RunError(ValueError):
-    """A run folder that cannot be used as asked; the message says what to do."""
+VARIANT = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 
 
 class MissingArtifact(RunError):
@@ -80,12 +86,27 @@ class Run:
         self.path = Path(path)
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file, not a run folder; choose another run name")
+        for name in FOLDERS:
+            if os.path.islink(self.path / name):  # somebody's run must not decide where this one writes
+                raise RunError(f"{self.path / name} is a link, which could lead out of the run folder; delete it")
 
     def file(self, name: str, variant: str = "") -> Path:
         """Path of an artifact's file; variants (e.g. random centers) stand beside it as `name-variant`."""
         if name not in ARTIFACTS:
             raise RunError(f"there is no artifact called {name!r}; known are {', '.join(ARTIFACTS)}")
+        if not set(variant) <= VARIANT:
+            raise RunError(f"{variant!r} is no variant of {name}: it has small letters, digits and '_' only")
         return self.path / f"{name}{'-' + variant if variant else ''}.{ARTIFACTS[name][0]}"
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other processes from writing into this folder; RunError if one does. Readers are never kept waiting.
+
+        A single write takes this for itself, a step that computes for all of its time.
+        """
+        return held(
+            self.path, f"run {self.path.name!r}", "wait for it, or stop it (a notebook lets go when its cell is "
+            "interrupted, or its kernel is restarted), or choose another run name",
+        )  # fmt: skip
 
     def save(
         self,
@@ -104,7 +125,9 @@ class Run:
             artifact=name, variant=variant, parameters=dict(parameters), fingerprint=fingerprint,
             inputs=dict(inputs or {}), key=key, versions=library_versions(), date=today(), extra=dict(extra or {}),
         )  # fmt: skip
-        write_arrays(self.file(name, variant), {k: _numpy(v) for k, v in arrays.items()}, meta)
+        file = self.file(name, variant)
+        with self.alone():
+            write_arrays(file, {k: _numpy(v) for k, v in arrays.items()}, meta)
         return key
 
     def load(self, name: str, variant: str = "", *, fingerprint: str | None = None, **expected: Any) -> Artifact:
@@ -117,8 +140,7 @@ class Run:
         if not file.exists():
             raise MissingArtifact(f"{file} does not exist yet; run notebook {maker} (or `shc run`) for this run first")
         arrays, meta = read_arrays(file)
-        if not {"parameters", "fingerprint", "inputs", "key"} <= meta.keys():
-            raise damaged(file, "no record of how it was made")
+        check_record(file, meta)
         remedy = f"run notebook {maker} with these parameters, or name another run"
         for parameter, value in expected.items():
             if (made := meta["parameters"].get(parameter)) != value:
@@ -133,13 +155,13 @@ class Run:
 
     def _check_inputs(self, name: str, file: Path, meta: Mapping[str, Any]) -> None:
         """Raise ForeignArtifact if anything on the way to this artifact was made anew since."""
-        for source, key in meta.get("inputs", {}).items():
+        for source, key in meta["inputs"].items():
             source_name, _, source_variant = source.partition("-")
             source_file = self.file(source_name, source_variant)
             if not source_file.exists():
                 continue
-            source_meta = read_meta(source_file)
-            if source_meta.get("key") != key:
+            check_record(source_file, source_meta := read_meta(source_file))
+            if source_meta["key"] != key:
                 raise ForeignArtifact(
                     f"{file} was made from an earlier {source}, which has changed since; run notebook "
                     f"{ARTIFACTS[name][1]} with these parameters, or name another run"
@@ -164,8 +186,9 @@ class Run:
 
     def add_results(self, **values: Any) -> None:
         """Merge values into results.json."""
-        text = json.dumps(self.results() | values, indent=1, sort_keys=True)
-        atomic_write(self.path / "results.json", lambda f: f.write_text(text, encoding="utf-8"))
+        with self.alone():  # from reading to writing, or another process's values would be lost
+            text = json.dumps(self.results() | values, indent=1, sort_keys=True)
+            atomic_write(self.path / "results.json", lambda f: f.write_text(text, encoding="utf-8"))
 
     def add_headline(self, notebook: str, text: str) -> None:
         """Note a notebook's key number, which the runner and the report show beside its name."""
@@ -173,27 +196,25 @@ class Run:
 
     def parameters(self) -> dict[str, dict[str, Any]]:
         """The parameters of every step that was run, from params.yaml."""
-        import yaml
-
-        file = self.path / "params.yaml"
-        try:
-            stored = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            why = str(error).splitlines()[0]
-            raise RunError(f"{file} is not readable YAML ({why}); delete it and run notebook 01 again") from error
-        if not isinstance(stored, dict):
-            raise RunError(f"{file} must hold a mapping of steps to parameters; delete it and run notebook 01 again")
+        stored = read_yaml(self.path / "params.yaml")
+        if wrong := [step for step, values in stored.items() if not isinstance(values, dict)]:
+            raise RunError(
+                f"{self.path / 'params.yaml'} gives no parameters for {wrong[0]!r}; delete it and run notebook 01 again"
+            )
         return stored
 
     def add_parameters(self, step: str, values: Mapping[str, Any]) -> None:
         """Store the parameters of one step in params.yaml."""
         import yaml
 
-        text = yaml.safe_dump(self.parameters() | {step: dict(values)}, sort_keys=True, allow_unicode=True)
-        atomic_write(self.path / "params.yaml", lambda f: f.write_text(text, encoding="utf-8"))
+        with self.alone():
+            text = yaml.safe_dump(self.parameters() | {step: dict(values)}, sort_keys=True, allow_unicode=True)
+            atomic_write(self.path / "params.yaml", lambda f: f.write_text(text, encoding="utf-8"))
 
     def save_figure(self, figure: Any, name: str) -> Path:
         """Write a figure to figures/NAME.png and its alternative text beside it."""
+        if not name or Path(name).name != name or name.startswith("."):
+            raise RunError(f"a figure cannot be called {name!r}; use letters, digits and '_', e.g. '03_centers'")
         file = self.path / "figures" / f"{name}.png"
         atomic_write(file, lambda f: figure.savefig(f, format="png"))
         alt = getattr(figure, "alt", "") or name.replace("_", " ")
@@ -228,134 +249,18 @@ class Checkpoint:
             self.file.parent.rmdir()
 
 
+def check_record(file: Path, meta: Mapping[str, Any]) -> None:
+    """Raise RunError unless an artifact's metadata say how it was made, and its key is the hash of that."""
+    if not all(isinstance(meta.get(name), kind) for name, kind in RECORD.items()):
+        raise damaged(file, "no record of how it was made")
+    if meta["key"] != artifact_key(meta["parameters"], meta["fingerprint"], meta["inputs"]):
+        raise damaged(file, "its key is not that of its parameters, data and inputs")
+
+
 def artifact_key(parameters: Mapping[str, Any], fingerprint: str, inputs: Mapping[str, str]) -> str:
     """Hash (16 hex digits) of how an artifact is made."""
     text = json.dumps([dict(parameters), fingerprint, dict(inputs)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def atomic_write(file: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a temporary file beside `file`, then rename it into place.
-
-    Raises RunError if the folder cannot be written or the disk is full; `file` then still holds what it held before.
-    """
-    temporary = None
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-        os.close(handle)
-        temporary = Path(name)
-        write(temporary)
-        with open(temporary, "rb+") as stream:
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file)
-        folder = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except Exception as error:
-        if "No space left" in str(error) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            raise RunError(
-                f"the disk is full: {file} could not be written. What was saved before is untouched; free some space "
-                "and repeat the same command, it goes on where it stopped"
-            ) from error
-        if isinstance(error, OSError):
-            raise RunError(
-                f"{file} could not be written ({error.strerror or error}); make the folder writable or choose another "
-                "run folder (--name, or `run = …` in the notebook)"
-            ) from error
-        raise
-    finally:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)  # renamed already, unless something went wrong
-
-
-def write_arrays(file: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
-    """Write arrays with their metadata as safetensors or npz, by the file's suffix."""
-    text = json.dumps(meta, sort_keys=True)
-    contiguous = {k: np.asarray(v, order="C") for k, v in arrays.items()}
-    checksum = digest(contiguous, text)
-    if file.suffix == ".safetensors":
-        from safetensors.numpy import save_file
-
-        atomic_write(file, lambda f: save_file(contiguous, f, metadata={"shc": text, "sha256": checksum}))
-    else:
-        packed: dict[str, Any] = {"__meta__": np.array(text), "__sha256__": np.array(checksum), **contiguous}
-
-        def write(target: Path) -> None:
-            with open(target, "wb") as stream:
-                np.savez_compressed(stream, **packed)
-
-        atomic_write(file, write)
-
-
-def read_arrays(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays and metadata of a file that `write_arrays` made; RunError if it is damaged or something else."""
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors import safe_open
-
-            with safe_open(file, framework="numpy") as stream:
-                header = stream.metadata()
-                arrays = {k: stream.get_tensor(k) for k in stream.keys()}
-            text, checksum = header["shc"], header["sha256"]
-        else:
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = {k: archive[k] for k in archive.files}
-            text, checksum = str(arrays.pop("__meta__")), str(arrays.pop("__sha256__"))
-        intact, meta = checksum == digest(arrays, text), json.loads(text)
-    except Exception as error:  # zip, zlib, NumPy's header, JSON and safetensors: each has its own errors
-        raise damaged(file, type(error).__name__) from error
-    if not intact or not isinstance(meta, dict):
-        raise damaged(file, "its content does not match its checksum" if not intact else "no metadata")
-    return arrays, meta
-
-
-def read_meta(file: Path) -> dict[str, Any]:
-    """Only the metadata of an artifact."""
-    if file.suffix == ".safetensors":
-        return read_arrays(file)[1]
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            meta = json.loads(str(archive["__meta__"]))
-    except Exception as error:
-        raise damaged(file, type(error).__name__) from error
-    if not isinstance(meta, dict):
-        raise damaged(file, "no metadata")
-    return meta
-
-
-def damaged(file: Path, why: str) -> RunError:
-    """The error for a file whose content cannot be trusted."""
-    return RunError(
-        f"{file} is damaged or not one of our artifacts ({why}); delete it and run the notebook that makes it again"
-    )
-
-
-def digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
-    """sha256 over the arrays' names, types, shapes and bytes, and over `text`."""
-    whole = hashlib.sha256(text.encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        whole.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        whole.update(array.tobytes())
-    return whole.hexdigest()
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object from `file`, empty if there is none; RunError if it is damaged."""
-    if not file.exists():
-        return {}
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise RunError(f"{file} is not readable JSON ({error}); delete it and run the notebooks again") from error
-    if not isinstance(value, dict):
-        raise RunError(f"{file} must hold a JSON object; delete it and run the notebooks again")
-    return value
 
 
 def library_versions() -> dict[str, str]:

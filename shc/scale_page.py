@@ -50,6 +50,61 @@ def speed_numbers(record: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def training_numbers(record: Mapping[str, Any]) -> list[str]:
+    """README's lines on training speed, from the record of benchmarks/training.py; parts not measured are left out."""
+    lines: list[str] = []
+    for part in ("speed", "gpu"):
+        if record.get(part):
+            lines += [*training_speed(record[part]), ""]
+    if not record.get("gpu"):
+        lines += ["No GPU was available: the record's part for one is empty.", ""]
+    if done := record.get("trainings"):
+        seeds = len({run["seed"] for run in done["runs"]})
+        told = [
+            f"{loop.removeprefix('ours, ')}: {interval(row['final_minus_plain'], 3, '+')} top-1 beside the plain "
+            f"loop's; time to {done['threshold']:.3f} × {interval(row['time_to_threshold_over_plain'], 2)} of its"
+            for loop, row in done["compared"].items()
+        ]
+        lines += [
+            f"The default training on `emoji` ({done['epochs']} epochs; {seeds} seeds"
+            f"{', 95 % interval in brackets' if seeds > 2 else ', too few for an interval'}) by "
+            f"both loops, judged on val; the plain loop ends with {done['plain_final']:.3f}. {'. '.join(told)}.",
+            "",
+        ]
+    return lines[:-1]
+
+
+def training_speed(part: Mapping[str, Any]) -> list[str]:
+    """The table of images/s on one device."""
+    lines = [
+        "Training beside the loop that a user of torch and torchvision would write (`python benchmarks/training.py`, "
+        f"{part['device']}, {part['threads']} threads, {part['date']}; medians of turns on a shared machine): images/s "
+        "of whole steps with augmentation, times the plain loop's; share of the device's rate of matrix products.",
+        "",
+        "| net | pixels | batch | plain loop, float32 | ours, float32 | ours, bfloat16 | share, float32 | bfloat16 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for net in dict.fromkeys(row["net"] for row in part["rows"]):
+        rows = [row for row in part["rows"] if row["net"] == net and "step" in row["images_per_second"]]
+        plain, *ours = rows
+        rates = [f"{row['images_per_second']['step'][0]:,.0f} (× {row['ratio']['step']:.2f})" for row in ours]
+        shares = [f"{row['matmul_share']['step']:.0%}" for row in ours]
+        first = f"{plain['images_per_second']['step'][0]:,.0f}"
+        lines.append("| " + " | ".join([net, str(plain["size"]), str(plain["batch"]), first, *rates, *shares]) + " |")
+    return lines
+
+
+def interval(found: Mapping[str, Any], digits: int, sign: str = "") -> str:
+    """A mean with its interval in brackets, if there were seeds enough for one.
+
+    >>> interval(dict(mean=0.5, low=0.4, high=0.6), 2), interval(dict(mean=0.5, low=None, high=None), 1)
+    ('0.50 (0.40 to 0.60)', '0.5')
+    """
+    values = (found[name] for name in ("mean", "low", "high"))
+    mean, low, high = ("" if value is None else f"{value:{sign}.{digits}f}" for value in values)
+    return f"{mean} ({low} to {high})" if low else mean
+
+
 def search_numbers(record: Mapping[str, Any]) -> list[str]:
     """The table of search engines of docs/scale.md, from the record of benchmarks/search.py."""
     lines = [

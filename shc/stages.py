@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from shc import centers as stage2
-from shc import datasets, hamming, label_sets, methods, metrics, similarity
+from shc import datasets, hamming, label_sets, methods, metrics, promises, similarity
 from shc.center_history import pack_history, unpack_history
 from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig, SimilarityConfig
 from shc.control_centers import blended, control_centers
@@ -102,35 +102,46 @@ def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> It
     ):
         yield from run.load("classifier").meta["extra"]["history"]
         return
-    x: Any  # images, or features of them
-    (x, labels), (x_val, labels_val) = images.split("train"), images.split("val")
-    y, y_val = positions(images, labels), positions(images, labels_val)
-    model = new_classifier(images, config)
-    where: dict[str, Any] = dict(device=resolve_device(config.device), threads=config.threads)
-    part: torch.nn.Module = model
-    if frozen := config.features == "frozen":  # the last layer alone, on features
-        kept = backbone_features(model.backbone, images, config, **where)
-        part, x, x_val = model.head, kept["train"], kept["val"]
+    with run.alone():
+        x: Any  # images, or features of them
+        (x, labels), (x_val, labels_val) = images.split("train"), images.split("val")
+        y, y_val = positions(images, labels), positions(images, labels_val)
+        model = new_classifier(images, config)
+        where: dict[str, Any] = dict(device=resolve_device(config.device), threads=config.threads)
+        part: torch.nn.Module = model
+        if frozen := config.features == "frozen":  # the last layer alone, on features
+            kept = backbone_features(model.backbone, images, config, **where)
+            part, x, x_val = model.head, kept["train"], kept["val"]
 
-    def accuracy(net: torch.nn.Module) -> float:
-        return label_sets.score(predict(net, x_val, **where), y_val)
+        x_val = x_val.to(where["device"])  # once, not at every validation
 
-    loss, checkpoint, history = label_sets.classification_loss, run.checkpoint("classifier", key), []
-    options = dict(evaluate=accuracy, checkpoint=checkpoint, augmented=not frozen)
-    for record in fit(part, loss, x, y, config.schedule(), **options):  # type: ignore[arg-type]
-        history.append(record)
-        yield record
-    extra = dict(history=history, best_val=max(r["val"] for r in history if r["val"] is not None), **where)
-    identity = config.identity()
-    run.save("classifier", model.state_dict(), parameters=identity, fingerprint=images.fingerprint, extra=extra)
-    if frozen:
-        run.save("features", kept, parameters={}, fingerprint=images.fingerprint, inputs={"classifier": key})
-    features = x if frozen else predict(model.backbone, x, **where)
-    means = label_sets.class_means(features, y, len(images.train_classes))
-    arrays = {"logits": predict(part, x, **where), "labels": y, "feature_means": means}
-    run.save("statistics", arrays, parameters={}, fingerprint=images.fingerprint, inputs={"classifier": key})
-    run.add_parameters("classifier", asdict(config))
-    checkpoint.remove()
+        def accuracy(net: torch.nn.Module) -> float:
+            return label_sets.score(predict(net, x_val, **where), y_val)
+
+        loss, checkpoint, history = label_sets.classification_loss, run.checkpoint("classifier", key), []
+        options = dict(evaluate=accuracy, checkpoint=checkpoint, augmented=not frozen)
+        for record in fit(part, loss, x, y, config.schedule(), **options):  # type: ignore[arg-type]
+            history.append(record)
+            yield record
+        best_val = max(r["val"] for r in history if r["val"] is not None)
+        extra = dict(history=history, best_val=best_val, **where | settled(history))
+        identity = config.identity()
+        promises.check("classifier", model.state_dict())
+        run.save("classifier", model.state_dict(), parameters=identity, fingerprint=images.fingerprint, extra=extra)
+        if frozen:
+            run.save("features", kept, parameters={}, fingerprint=images.fingerprint, inputs={"classifier": key})
+        features = x if frozen else predict(model.backbone, x, **where)
+        means = label_sets.class_means(features, y, len(images.train_classes))
+        arrays = {"logits": predict(part, x, **where), "labels": y, "feature_means": means}
+        promises.check("statistics", arrays)
+        run.save("statistics", arrays, parameters={}, fingerprint=images.fingerprint, inputs={"classifier": key})
+        run.add_parameters("classifier", asdict(config))
+        checkpoint.remove()
+
+
+def settled(history: list[Record]) -> dict[str, Any]:
+    """What "auto" became, and the batch that fitted into memory: facts of a training that its artifact keeps."""
+    return {name: history[-1][name] for name in ("device", "dtype", "batch") if history and name in history[-1]}
 
 
 def accuracies(run: Run, images: ImageSet) -> dict[str, float]:
@@ -147,6 +158,7 @@ def accuracies(run: Run, images: ImageSet) -> dict[str, float]:
 def class_similarity(run: Run, images: ImageSet, config: SimilarityConfig) -> np.ndarray:
     """S [C, C] of the trained classes from the configured source, saved as `similarity`."""
     statistics = run.load("statistics", fingerprint=images.fingerprint)
+    promises.check("statistics", statistics.arrays)
     classes = images.train_classes.numpy()
     if config.source == "classifier":
         logits, labels = statistics["logits"], statistics["labels"]
@@ -163,6 +175,7 @@ def class_similarity(run: Run, images: ImageSet, config: SimilarityConfig) -> np
         if images.class_similarity is None:
             raise RunError(f"data set {images.name!r} has no exact class similarity (shapes has); choose 'classifier'")
         S = similarity.normalize_similarity(images.class_similarity[np.ix_(classes, classes)])
+    promises.check("similarity", {"S": S})
     run.save(
         "similarity", {"S": S}, parameters=config.identity(), fingerprint=images.fingerprint,
         inputs={"statistics": statistics.key},
@@ -185,6 +198,7 @@ def optimize_centers(run: Run, images: ImageSet, config: CentersConfig) -> Itera
     Stopped or interrupted, it saves the best set so far, which keeps the distance; the next call starts anew.
     """
     S_artifact = run.load("similarity", fingerprint=images.fingerprint)
+    promises.check("similarity", S_artifact.arrays)
     S, variant, inputs = S_artifact["S"], variant_of(config.kind), {"similarity": S_artifact.key}
     if config.kind == "permuted":
         inputs["centers"] = run.load("centers", bits=config.bits, min_distance=config.min_distance).key
@@ -192,50 +206,49 @@ def optimize_centers(run: Run, images: ImageSet, config: CentersConfig) -> Itera
     if run.fresh("centers", key, variant):
         yield from load_centers(run, images, config.kind)[1]
         return
-    steps: list[stage2.CenterStep] = []
+    with run.alone():
+        steps: list[stage2.CenterStep] = []
 
-    def save(codes: np.ndarray, min_distance: int, seconds: float) -> None:
-        achieved, identity = hamming.minimum_distance(codes), config.identity()
-        if achieved < min_distance:
-            raise RunError(
-                f"solver {config.solver!r} returned centers {achieved} bits apart, closer than {min_distance}; they "
-                "are not saved as a result"
-            )
-        if steps and steps[-1].stage != "done":  # not what the same call would give if it were left alone
-            identity["stopped_after"] = steps[-1].step
-        extra = dict(min_distance=min_distance, loss=stage2.loss(S, codes), seconds=seconds)
-        run.save(
-            "centers", {"codes": codes, **pack_history(steps)}, parameters=identity, fingerprint=images.fingerprint,
-            inputs=inputs, variant=variant, extra=extra,
-        )  # fmt: skip
-        run.add_parameters(f"centers{'-' + variant if variant else ''}", asdict(config))
+        def save(codes: np.ndarray, min_distance: int, seconds: float) -> None:
+            achieved, identity = hamming.minimum_distance(codes), config.identity()
+            if achieved < min_distance:
+                raise RunError(
+                    f"solver {config.solver!r} returned centers {achieved} bits apart, closer than {min_distance}; "
+                    "they are not saved as a result"
+                )
+            if steps and steps[-1].stage != "done":  # not what the same call would give if it were left alone
+                identity["stopped_after"] = steps[-1].step
+            extra = dict(min_distance=min_distance, loss=stage2.loss(S, codes), seconds=seconds)
+            promises.check("centers", {"codes": codes}, identity, extra)
+            run.save(
+                "centers", {"codes": codes, **pack_history(steps)}, parameters=identity, fingerprint=images.fingerprint,
+                inputs=inputs, variant=variant, extra=extra,
+            )  # fmt: skip
+            run.add_parameters(f"centers{'-' + variant if variant else ''}", asdict(config))
 
-    if config.kind != "semantic":
-        semantic = run.load("centers")["codes"] if config.kind == "permuted" else None
-        began = time.perf_counter()
-        codes = control_centers(config, len(S), semantic)
-        save(codes, hamming.minimum_distance(codes), time.perf_counter() - began)
-        return
-    options: dict[str, Any] = dict(min_distance=config.distance, seed=config.seed, solver=config.solver)
-    aim = blended(S, config.shuffled, config.seed)
-    try:
-        for step in stage2.optimize_centers(aim, config.bits, **options):
-            steps.append(step)
-            yield step
-    finally:  # also when the reader interrupts it or stops asking
-        if steps:
-            result = stage2.collect(steps)
-            save(result.codes, result.min_distance, steps[-1].seconds)
+        if config.kind != "semantic":
+            semantic = run.load("centers")["codes"] if config.kind == "permuted" else None
+            began = time.perf_counter()
+            codes = control_centers(config, len(S), semantic)
+            save(codes, hamming.minimum_distance(codes), time.perf_counter() - began)
+            return
+        options: dict[str, Any] = dict(min_distance=config.distance, seed=config.seed, solver=config.solver)
+        aim = blended(S, config.shuffled, config.seed)
+        try:
+            for step in stage2.optimize_centers(aim, config.bits, **options):
+                steps.append(step)
+                yield step
+        finally:  # also when the reader interrupts it or stops asking
+            if steps:
+                result = stage2.collect(steps)
+                save(result.codes, result.min_distance, steps[-1].seconds)
 
 
 def load_centers(run: Run, images: ImageSet, kind: str = "semantic") -> tuple[Artifact, list[stage2.CenterStep]]:
     """The run's centers (arrays: codes [C, K]) and the records of their optimization."""
     artifact = run.load("centers", variant_of(kind), fingerprint=images.fingerprint)
-    codes = artifact["codes"]
-    if codes.dtype != np.int8 or not np.isin(codes, (-1, 1)).all():
-        raise RunError(f"{run.file('centers', variant_of(kind))} does not hold ±1 codes; run notebook 03_hash_centers")
-    if hamming.minimum_distance(codes) < artifact.meta["extra"]["min_distance"]:
-        raise RunError("these centers stand closer than they claim; run notebook 03_hash_centers again")
+    for told in promises.broken("centers", artifact.arrays, artifact.meta["parameters"], artifact.meta["extra"]):
+        raise RunError(f"{run.file('centers', variant_of(kind))}: {told}; run notebook 03_hash_centers again")
     return artifact, unpack_history(artifact.arrays)
 
 
@@ -269,66 +282,68 @@ def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "
     if run.fresh("hasher", key, variant) and run.fresh("codes", code_key, variant):
         yield from run.load("hasher", variant).meta["extra"]["history"]
         return
-    where: dict[str, Any] = dict(device=resolve_device(config.device), threads=config.threads)
-    start_net = net if config.init == "classifier" else None
-    model = new_hasher(start_net, images, classifier, bits, config).to(where["device"])
-    inside = [split for split in SPLITS if split in images.splits]
-    x_of: dict[str, Any] = {split: images.split(split)[0] for split in inside}
-    part: torch.nn.Module = model
-    if frozen:  # the head alone, on features
-        part, x_of = model.head, hasher_features(run, images, model.backbone, config, **where)
-    labels, labels_val = (images.split(split)[1] for split in ("train", "val"))
-    device = where["device"]
-    features = lambda: (x_of if frozen else features_of(model.backbone, images, ["train"], **where))["train"]
-    task = new_task(
-        entry, images, trained_hierarchy(images), positions(images, labels),
-        None if codes is None else torch.from_numpy(codes.astype(np.float32)).to(device), bits, config.seed,
-        lambda: features().to(device), classifier, device,
-    )  # fmt: skip
-    targets = method.targets(task, model)
-
-    def retrieval(hasher: torch.nn.Module) -> float:
-        query, database = (codes_from(predict(hasher, x_of[split], **where)) for split in ("val", "train"))
-        return float(metrics.evaluate(query, database, labels_val, labels, k=(), graded_k=())["mAP@ALL"])
-
-    def loss(u: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return method.loss(u, y, targets)
-
-    def outputs() -> Tensor:
-        return predict(part, x_of["train"], **where).to(device)
-
-    history: list[Record] = []
-    checkpoint, schedule = run.checkpoint(f"hasher{variant}", key), replace(config.schedule(), crop=first.crop)
-    if method.trained:
-        records = fit(
-            part, loss, x_of["train"], task.labels, schedule, evaluate=retrieval, checkpoint=checkpoint,
-            augmented=not frozen, state=targets if isinstance(targets, torch.nn.Module) else None,
-            end_of_epoch=lambda epoch: method.end_of_epoch(targets, epoch, outputs),
+    with run.alone():
+        where: dict[str, Any] = dict(device=resolve_device(config.device), threads=config.threads)
+        start_net = net if config.init == "classifier" else None
+        model = new_hasher(start_net, images, classifier, bits, config).to(where["device"])
+        inside = [split for split in SPLITS if split in images.splits]
+        x_of: dict[str, Any] = {split: images.split(split)[0] for split in inside}
+        part: torch.nn.Module = model
+        if frozen:  # the head alone, on features
+            part, x_of = model.head, hasher_features(run, images, model.backbone, config, **where)
+        labels, labels_val = (images.split(split)[1] for split in ("train", "val"))
+        device = where["device"]
+        x_of |= {split: x_of[split].to(device) for split in ("train", "val")}  # once, not at every validation
+        features = lambda: (x_of if frozen else features_of(model.backbone, images, ["train"], **where))["train"]
+        task = new_task(
+            entry, images, trained_hierarchy(images), positions(images, labels),
+            None if codes is None else torch.from_numpy(codes.astype(np.float32)).to(device), bits, config.seed,
+            lambda: features().to(device), classifier, device,
         )  # fmt: skip
-        for record in records:
-            history.append(record)
-            yield record
-    best = max((r["val"] for r in history if r["val"] is not None), default=None)
-    extra = dict(history=history, best_val=retrieval(part) if best is None else best, kind=kind, bits=bits, **where)
-    run.save(
-        "hasher", model.state_dict(), parameters=identity, fingerprint=images.fingerprint, inputs=inputs,
-        variant=variant, extra=extra,
-    )  # fmt: skip
-    arrays = {
-        split: np.packbits(codes_from(predict(part, x_of[split], **where)).numpy() > 0, axis=1) for split in inside
-    }
-    run.save(
-        "codes", arrays, parameters={"bits": bits}, fingerprint=images.fingerprint,
-        inputs=code_inputs, variant=variant,
-    )  # fmt: skip
-    run.add_parameters(f"hasher{suffix}", asdict(config))
-    checkpoint.remove()
+        targets = method.targets(task, model)
+
+        def retrieval(hasher: torch.nn.Module) -> float:
+            query, database = (codes_from(predict(hasher, x_of[split], **where)) for split in ("val", "train"))
+            return float(metrics.evaluate(query, database, labels_val, labels, k=(), graded_k=())["mAP@ALL"])
+
+        loss = lambda u, y: method.loss(u, y, targets)
+        outputs = lambda: predict(part, x_of["train"], **where).to(device)
+        history: list[Record] = []
+        checkpoint, schedule = run.checkpoint(f"hasher{variant}", key), replace(config.schedule(), crop=first.crop)
+        if method.trained:
+            records = fit(
+                part, loss, x_of["train"], task.labels, schedule, evaluate=retrieval, checkpoint=checkpoint,
+                augmented=not frozen, state=targets if isinstance(targets, torch.nn.Module) else None,
+                end_of_epoch=lambda epoch: method.end_of_epoch(targets, epoch, outputs),
+            )  # fmt: skip
+            for record in records:
+                history.append(record)
+                yield record
+        best = max((r["val"] for r in history if r["val"] is not None), default=None)
+        extra = dict(history=history, best_val=retrieval(part) if best is None else best, kind=kind, bits=bits)
+        extra |= where | settled(history)
+        promises.check("hasher", model.state_dict())
+        run.save(
+            "hasher", model.state_dict(), parameters=identity, fingerprint=images.fingerprint, inputs=inputs,
+            variant=variant, extra=extra,
+        )  # fmt: skip
+        arrays = {
+            split: np.packbits(codes_from(predict(part, x_of[split], **where)).numpy() > 0, axis=1) for split in inside
+        }
+        promises.check("codes", arrays, {"bits": bits})
+        run.save(
+            "codes", arrays, parameters={"bits": bits}, fingerprint=images.fingerprint,
+            inputs=code_inputs, variant=variant,
+        )  # fmt: skip
+        run.add_parameters(f"hasher{suffix}", asdict(config))
+        checkpoint.remove()
 
 
 def load_hasher(run: Run, images: ImageSet, kind: str = "semantic") -> Hasher:
     """The run's trained hasher for centers of `kind`."""
     artifact = run.load("hasher", variant_of(kind), fingerprint=images.fingerprint)
     net, classifier = load_classifier(run, images)
+    promises.check("hasher", artifact.arrays)
     bits = run.load("codes", variant_of(kind)).meta["parameters"]["bits"]
     model = new_hasher(net, images, classifier, bits, HasherConfig(**artifact.meta["parameters"]).with_(device="cpu"))
     model.load_state_dict({k: torch.from_numpy(v) for k, v in artifact.arrays.items()})
@@ -338,6 +353,7 @@ def load_hasher(run: Run, images: ImageSet, kind: str = "semantic") -> Hasher:
 def load_codes(run: Run, images: ImageSet, kind: str = "semantic") -> dict[str, np.ndarray]:
     """int8 ±1 codes [N, K] of every split, as the run's hasher for `kind` made them."""
     artifact = run.load("codes", variant_of(kind), fingerprint=images.fingerprint)
+    promises.check("codes", artifact.arrays, artifact.meta["parameters"])
     bits = artifact.meta["parameters"]["bits"]
     unpacked = {k: np.unpackbits(v, axis=1, count=bits).astype(np.int8) * 2 - 1 for k, v in artifact.arrays.items()}
     for split, codes in unpacked.items():

@@ -1,4 +1,4 @@
-"""Pictures of the structure of hash centers: trees side by side, stress, bits, maps of codes, the price of d.
+"""Pictures of the structure of hash centers: stress, bits, maps of codes, the price of d.
 
 What they draw is measured in `shc.structure`, `shc.embedding` and `shc.frontier`. Data in, `Figure` out; all can be
 called from `shc.plots`.
@@ -9,78 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from shc import hamming, structure
-from shc.class_plots import branches, whole
+from shc.class_plots import whole
 from shc.figures import (
     BLUE,
+    GREY,
     LINES,
-    NAMED,
-    ORANGE,
-    PALETTE,
-    SERIES,
+    PALE,
     Figure,
+    accents,
+    ink,
     new_figure,
-    palette,
     shortened,
     signed,
     spread,
     styled,
 )
-from shc.hierarchy import Hierarchy
 
 if TYPE_CHECKING:
     from shc.frontier import FrontierPoint
 
 DIVERGING = "PuOr"  # readable for colour-blind eyes, and light in the middle
-MIXED = "#4d4d4d"  # branches that hold several super-classes
-
-
-@styled
-def tanglegram(codes: np.ndarray, hierarchy: Hierarchy, names: Sequence[str]) -> Figure:
-    """The dendrogram of centers [C, K] beside the taxonomy, a line from every class to itself.
-
-    Hue is the super-class. The taxonomy's leaves are sorted so that few lines cross; those that still do are classes
-    whose centers stand among another super-class's.
-    """
-    heights = structure.taxonomy_heights(hierarchy)
-    if not len(codes) == len(heights) == len(names):
-        raise ValueError(
-            f"{len(codes)} codes, {len(heights)} classes in the hierarchy and {len(names)} names; pass one each per "
-            "class, the hierarchy as shc.stages.trained_hierarchy gives it"
-        )
-    tree = structure.average_linkage(hamming.distance(codes, codes))
-    rho = structure.cophenetic_correlation(structure.joint_heights(tree), heights)
-    told = "" if np.isnan(rho) else f": cophenetic correlation {signed(rho)}"
-    ids, group_names = hierarchy.group_ids(), hierarchy.group_names()
-    few = len(codes) <= NAMED
-    alt = f"Dendrogram of {len(codes)} hash centers beside the taxonomy of {len(group_names)} super-classes{told}"
-    shape = dict(ncols=3, sharey=True, width_ratios=(4, 3, 2), gridspec_kw={"wspace": 0})
-    figure, (left, middle, right) = new_figure(10, 6.4 if not few else 1.5 + 0.24 * len(codes), alt=alt, **shape)
-    figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.06, wspace=0))  # lines go on from the leaves
-    order = _draw_tree(left, tree, ids)
-    places = np.empty(len(order))
-    places[order] = np.arange(len(order))
-    beside = _draw_taxonomy(right, hierarchy, places)
-    colors = _group_colors(len(group_names))
-    start = 0.45 if few else 0  # behind the names
-    ends = [[(start, places[c]), (1, beside[c])] for c in range(len(codes))]
-    middle.add_collection(LineCollection(ends, colors=[colors[g] for g in ids], linewidths=1.2))
-    middle.set(xlim=(0, 1), xticks=[])
-    for axes in (left, middle, right):
-        axes.set(ylim=(len(codes) - 0.5, -0.5))
-        axes.tick_params(axis="y", length=0, labelleft=False)
-        axes.spines[["left", "bottom"]].set_visible(axes is left and False)
-    left.set_xlabel("Hamming distance (bits), mean over pairs")
-    left.set_title(f"Centers and taxonomy{told}")
-    right.set_title("Taxonomy")
-    _name_super_classes(right, ids, group_names, beside)
-    for c in range(len(codes)) if few else ():
-        middle.text(0.43, places[c], shortened(names[c]), ha="right", va="center", fontsize=8)
-    return figure
+SHADES = ("#222222", "#7A7A7A")  # of metrics: the hues belong to centers
 
 
 @styled
@@ -101,16 +53,16 @@ def stress_chart(
     forced = structure.forced_stress(S, np.shape(codes)[1], min_distance)
     distance, order = hamming.distance(codes, codes), np.argsort(-stress, kind="stable")
     worst = min(worst, len(order))
-    first = order[0]
+    first, related = order[0], ""
+    if groups is not None and len(np.unique(ids := whole(groups))) > 1:
+        alike = int((ids[order[:worst]] == ids[partners[order[:worst]]]).sum())
+        related = f"; {alike} of {worst} partners share the super-class"
     alt = (
         f"Stress of {len(stress)} classes, sorted; the largest is {stress[first]:.4f} for {names[first]}, mostly with "
-        f"{names[partners[first]]}; the mean is f = {stress.mean():.4f}"
+        f"{names[partners[first]]}; the mean is f = {stress.mean():.4f}{related}"
     )
     figure, (left, right) = new_figure(10, 1.6 + 0.31 * max(worst, 8), alt=alt, ncols=2, width_ratios=(5, 4))
-    ids = np.zeros(len(stress), np.int64) if groups is None else whole(groups)
-    several = groups is not None and group_names is not None and len(np.unique(ids)) > 1
-    colors = _group_colors(len(group_names or ())) if several else [BLUE] * (ids.max() + 1)
-    shades = [colors[ids[c]] for c in order]
+    shades = [BLUE] * worst + [PALE] * (len(order) - worst)
     left.bar(np.arange(len(order)) + 1, stress[order], width=1, color=shades, ec="white", lw=0.3)
     left.axhline(stress.mean(), color="black", lw=1.2, ls="--", label=f"mean = f = {stress.mean():.4f}")
     left.set(xlabel=f"{len(order)} classes, sorted", ylabel="stress", xlim=(0.3, len(order) + 0.7))
@@ -118,19 +70,17 @@ def stress_chart(
     left.set_title("Stress is shared by all" if stress[first] < 2 * stress.mean() else "A few classes fit badly")
     left.legend(loc="upper right")
     shown = order[:worst]
-    right.barh(range(worst), stress[shown], color=shades[:worst], height=0.7)
-    right.barh(range(worst), forced[shown], color="black", height=0.22)
+    right.barh(range(worst), stress[shown], color=BLUE, height=0.7)
+    right.barh(range(worst), forced[shown], color="black", ec="white", height=0.26)  # seen on dark bars too
     labels = [
         f"{shortened(names[c], 18)} ↔ {shortened(names[p], 18)}\ns = {signed(S[c, p])}, {distance[c, p]} bits"
         for c, p in zip(shown, partners[shown], strict=True)
     ]
     right.set_yticks(range(worst), labels, fontsize=7.5)
     right.tick_params(axis="y", length=0)
-    right.set(ylim=(worst - 0.5, -0.5), xlabel="stress")
+    right.set(ylim=(worst - 0.5, -0.5), xlabel=f"stress{related}")
     right.xaxis.set_major_locator(MaxNLocator(4))
     right.set_title(f"The worst (black: forced by d = {min_distance})")
-    if several and group_names is not None:
-        _group_legend(figure, sorted(set(ids.tolist())), group_names)
     return figure
 
 
@@ -157,9 +107,9 @@ def bit_meanings(
     top.bar(at, information[order], color=BLUE, width=0.8)
     if chance is not None:
         level = float(np.quantile(chance, 0.975))
-        told = "97.5 % of bits stay below when the classes are shuffled"
+        told = "97.5 % of bits stay below by chance"
         top.axhline(level, color="black", lw=1.2, ls="--", label=told)
-        top.legend(loc="upper right")
+        top.legend(loc="lower right", bbox_to_anchor=(1, 0.98))  # beside the title: no bar or line reaches it
     top.set(ylabel="information\n(bit)", ylim=(0, 1.02 * max(1.25 * information.max(), 1e-3)))
     top.set_title("What each bit tells about the super-class")
     picture = axes.imshow(means[np.ix_(order, ids[rows])].T, aspect="auto", cmap=DIVERGING, vmin=-1, vmax=1)
@@ -210,7 +160,8 @@ def code_maps(
 ) -> Figure:
     """Centers as big marks and image codes as small dots, one panel per name of points [C + N, 2], the centers first.
 
-    `labels` int64 [N] are the images' classes, positions in `groups` int64 [C]; hue is the super-class.
+    `labels` int64 [N] are the images' classes, positions in `groups` int64 [C]. The super-classes that lie most
+    together have hues, and names at the median of their centers; a few points far from all others may be outside.
     """
     labels = whole(labels)
     sizes = {name: len(value) - len(labels) for name, value in points.items()}
@@ -222,23 +173,31 @@ def code_maps(
         )
     ids = np.zeros(classes, np.int64) if groups is None else whole(groups)
     several = groups is not None and group_names is not None and len(np.unique(ids)) > 1
-    colors = np.array(_group_colors(len(group_names or ())) if several else [BLUE] * (ids.max() + 1))
+    accented = _tightest(list(points.values()), ids, classes) if several else np.unique(ids)
+    colors = np.array(accents(accented, len(group_names or ())) if several else [BLUE] * (ids.max() + 1))
     alt = f"{classes} centers among the codes of {len(labels)} images, laid out by {' and '.join(points)}"
-    figure, axes = new_figure(5 * len(points), 5.6 if several else 4.9, alt=alt, ncols=len(points), squeeze=False)
+    if several and group_names is not None:
+        alt += f"; in color the super-classes that lie most together: {', '.join(group_names[g] for g in accented)}"
+    figure, axes = new_figure(5 * len(points), 4.9, alt=alt, ncols=len(points), squeeze=False)
     shade = np.random.default_rng(0).permutation(len(labels))  # no class is always drawn on top
+    shade = shade[np.argsort(np.isin(ids[labels[shade]], accented), kind="stable")]  # but color is, on grey
+    front = np.argsort(np.isin(ids, accented), kind="stable")
+    edges = np.where(np.isin(ids, accented), "black", GREY)
     for ax, (name, place) in zip(axes[0], points.items(), strict=True):
         place = np.asarray(place)
         dots = place[classes:][shade]
         ax.scatter(*dots.T, s=9, c=colors[ids[labels[shade]]], lw=0, alpha=0.6, rasterized=True)
-        ax.scatter(*place[:classes].T, s=32, c=colors[ids], marker="D", ec="black", lw=0.9, zorder=3)
-        ax.set(xticks=[], yticks=[])
+        ax.scatter(*place[front].T, s=32, c=colors[ids[front]], marker="D", ec=edges[front], lw=0.9, zorder=3)
+        outside = _focus(ax, place)
+        ax.set(xticks=[], yticks=[], xlabel=f"{outside} far points are outside" if outside else "")
         ax.spines[:].set_visible(False)
         ax.set_title(name)
-    axes[0, 0].scatter([], [], s=32, c="white", marker="D", ec="black", lw=0.9, label="center")
-    axes[0, 0].scatter([], [], s=12, c="black", lw=0, label="image code")
-    axes[0, 0].legend(loc="upper left", bbox_to_anchor=(0, 0), ncols=2)
-    if several and group_names is not None:
-        _group_legend(figure, sorted(set(ids.tolist())), group_names)
+        if several and group_names is not None:
+            _name_places(ax, place[:classes], ids, accented, group_names, colors)
+    last = axes[0, -1]
+    last.scatter([], [], s=32, c="white", marker="D", ec="black", lw=0.9, label="center")
+    last.scatter([], [], s=12, c="black", lw=0, label="image code")
+    last.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, handletextpad=0.2, columnspacing=1.2)
     return figure
 
 
@@ -276,7 +235,7 @@ def frontier_curves(
         ax.set_title(f"{bits} bits")
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if rules and bits in rules:
-            ax.axvline(rules[bits], color=ORANGE, lw=1.8, ls="-.", zorder=1, label="the rule’s d")
+            ax.axvline(rules[bits], color="black", lw=1.4, ls=":", zorder=1, label="the rule’s d")
         if i:
             ax.tick_params(labelleft=False)
     axes[0, 0].set_ylabel("loss f(H)")
@@ -286,7 +245,7 @@ def frontier_curves(
         _draw_maps(axes[0, -1], maps)
         axes[0, -1].set_title(map_title if map_bits is None else f"{map_bits} bits: {map_title}")
         if rules and map_bits is not None and map_bits in rules:
-            axes[0, -1].axvline(rules[map_bits], color=ORANGE, lw=1.8, ls="-.", zorder=1)
+            axes[0, -1].axvline(rules[map_bits], color="black", lw=1.4, ls=":", zorder=1)
     return figure
 
 
@@ -294,7 +253,7 @@ def _draw_maps(axes: Axes, maps: Mapping[str, Mapping[int, Sequence[float]]]) ->
     """Retrieval against the distance: a line through the means over seeds, and every seed as a mark."""
     for i, (name, values) in enumerate(maps.items()):
         d = sorted(values)
-        look: dict[str, Any] = dict(color=SERIES[2 + i % 4], marker="s^vP"[i % 4], ms=4)
+        look: dict[str, Any] = dict(color=SHADES[i % 2], marker="spP*"[i % 4], ms=4)
         axes.plot([x for x in d for _ in values[x]], [v for x in d for v in values[x]], ls="", **look)
         axes.plot(d, [np.mean(values[x]) for x in d], lw=1.8, ls=LINES[i % len(LINES)], color=look["color"])
         axes.plot([], [], lw=1.8, ls=LINES[i % len(LINES)], label=name, **look)
@@ -302,50 +261,6 @@ def _draw_maps(axes: Axes, maps: Mapping[str, Mapping[int, Sequence[float]]]) ->
     axes.set_ylim(0, axes.get_ylim()[1] * 1.02)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.legend(loc="lower left")
-
-
-def _draw_tree(axes: Axes, tree: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """A dendrogram [C − 1, 4], root left; branches of one super-class take its hue. Returns the leaves in order."""
-    order, lines, kinds = branches(tree, ids)
-    colors = _group_colors(int(ids.max()) + 1)
-    shades = [colors[min(kind)] if len(kind) == 1 else MIXED for kind in kinds]
-    axes.add_collection(LineCollection(lines, colors=shades, linewidths=[2 if len(k) == 1 else 1.0 for k in kinds]))
-    axes.set_xlim(max(tree[:, 2].max(), 1e-9) * 1.03, 0)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    return order
-
-
-def _draw_taxonomy(axes: Axes, hierarchy: Hierarchy, places: np.ndarray) -> np.ndarray:
-    """The taxonomy, root right; returns each class's height, groups sorted by the mean of `places` [C]."""
-    levels = [hierarchy.group_ids(level) for level in range(hierarchy.height - 1, -1, -1)]  # coarse first, classes last
-    means = [np.bincount(ids, places)[ids] / np.bincount(ids)[ids] for ids in levels]
-    beside = np.empty(len(places))
-    beside[np.lexsort([key for pair in zip(levels[::-1], means[::-1], strict=True) for key in pair])] = np.arange(
-        len(places)
-    )
-    colors, ids = _group_colors(len(hierarchy.group_names()) if hierarchy.height > 1 else 1), hierarchy.group_ids()
-    joints = beside.copy()  # height at which the branch of each class stands
-    for level in range(1, hierarchy.height + 1):
-        above = hierarchy.group_ids(level) if level < hierarchy.height else np.zeros(len(places), np.int64)
-        for group in np.unique(above):
-            inside = np.unique(joints[above == group])
-            shade = colors[ids[above == group][0]] if level == 1 else MIXED
-            spans = [[(level - 1, y), (level, y)] for y in inside] + [[(level, inside[0]), (level, inside[-1])]]
-            axes.add_collection(LineCollection(spans, colors=shade, linewidths=2 if level == 1 else 1.0))
-            joints[above == group] = (inside[0] + inside[-1]) / 2
-    axes.set(xlim=(0, hierarchy.height + 0.05), xticks=[])
-    return beside
-
-
-def _name_super_classes(axes: Axes, ids: np.ndarray, names: Sequence[str], beside: np.ndarray, most: int = 24) -> None:
-    """Names of the (largest) super-classes right of the axes, at the height of their classes."""
-    sizes = np.bincount(ids, minlength=len(names))
-    chosen = np.argsort(-sizes, kind="stable")[:most]
-    chosen = chosen[sizes[chosen] > 0]
-    middles = np.array([beside[ids == g].mean() for g in chosen])
-    places = spread(middles, len(ids) / 30, -0.5, len(ids) - 0.5) if len(ids) > NAMED else middles
-    for group, place in zip(chosen, places, strict=True):
-        axes.text(1.02, place, shortened(names[group]), transform=axes.get_yaxis_transform(), va="center", fontsize=8)
 
 
 def _similar_together(rows: np.ndarray) -> np.ndarray:
@@ -358,16 +273,44 @@ def _similar_together(rows: np.ndarray) -> np.ndarray:
     return leaves_list(structure.average_linkage(squareform(pdist(rows, "cityblock")))).astype(np.int64)
 
 
-def _group_colors(count: int) -> list[str]:
-    return palette(max(count, 1))
+def _tightest(layouts: Sequence[np.ndarray], ids: np.ndarray, classes: int, most: int = 6) -> np.ndarray:
+    """Up to `most` super-classes of two classes or more whose centers lie nearest to each other, over all layouts.
+
+    Of super-classes with one class each, the first ones.
+    """
+    spread_of = np.zeros(int(ids.max()) + 1)
+    for layout in layouts:
+        centers = np.asarray(layout, float)[:classes]
+        scale = np.median(np.abs(centers - np.median(centers, 0)), 0) + 1e-12  # a far point does not set it
+        for g in np.unique(ids):
+            inside = centers[ids == g] / scale
+            spread_of[g] += np.linalg.norm(inside - np.median(inside, 0), axis=1).mean()
+    found = np.unique(ids)
+    several = found[np.bincount(ids)[found] > 1]
+    several = several if len(several) else found
+    return several[np.argsort(spread_of[several], kind="stable")[:most]]
 
 
-def _group_legend(figure: Figure, shown: Sequence[int], names: Sequence[str]) -> None:
-    """A legend of super-classes below the picture, while their hues differ."""
-    from matplotlib.patches import Patch
+def _focus(axes: Axes, place: np.ndarray) -> int:
+    """Limits around the middle 97 % of the points in x and in y; returns how many are outside."""
+    low, high = np.quantile(place, [0.015, 0.985], axis=0)  # one class of a hundred far off does not set them
+    room = 0.08 * np.maximum(high - low, 1e-9)
+    # no empty strip where the outermost are nearer than that
+    low, high = np.maximum(low - room, place.min(0) - 0.3 * room), np.minimum(high + room, place.max(0) + 0.3 * room)
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    return int(((place < low) | (place > high)).any(1).sum())
 
-    if len(names) > len(PALETTE):
-        return
-    colors = palette(len(names))
-    handles = [Patch(color=colors[g], label=shortened(names[g], 20)) for g in shown]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8, handlelength=1.2)
+
+def _name_places(
+    axes: Axes, centers: np.ndarray, ids: np.ndarray, chosen: np.ndarray, names: Sequence[str], colors: np.ndarray
+) -> None:
+    """Names of the chosen super-classes at the median of their centers [C, 2], moved apart in height."""
+    places = np.array([np.median(centers[ids == g], 0) for g in chosen])
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    x = np.clip(places[:, 0], left + 0.22 * (right - left), right - 0.22 * (right - left))
+    gap = 0.05 * (high - low)
+    y = spread(np.clip(places[:, 1], low + gap, high - gap), gap, low + gap, high - gap)
+    for group, across, up in zip(chosen, x, y, strict=True):
+        box: dict[str, Any] = dict(fc="white", ec="none", alpha=0.8, pad=1)
+        word: dict[str, Any] = dict(ha="center", va="center", fontsize=9, weight="bold", bbox=box, zorder=4)
+        axes.text(across, up, shortened(names[group]), color=ink(colors[group]), **word)

@@ -12,6 +12,7 @@ Read, expanded and checked here without starting anything; `shc.sweeps` runs the
 import difflib
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,11 +23,13 @@ from typing import Any
 from shc import pipeline
 from shc.parameters import Parameter, ParameterError, check_values, fitting, parameters_of
 from shc.runs import RunError
+from shc.untrusted import check_depth
 
 DEFAULT_NOTEBOOK = "method_run"
 DEFAULT_SHARED = ("data", "scale", "size", "protocol", "fold", "epochs", "seed")  # what method_run's stage 1 depends on
 OWN = ("run", "base", "base_only", "live")  # parameters that the sweep itself fills in
 WHERE = ("device", "threads")  # parameters that only say where a cell is computed
+MOST_CELLS = 100_000
 KEYS = ("name", "notebook", "set", "cells", "shared")
 
 
@@ -143,15 +146,16 @@ def _content(file: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        check_depth(text := file.read_text(encoding="utf-8"))
+        content = yaml.safe_load(text)
     except FileNotFoundError as error:
         raise SweepError(f"there is no file {file}; name a sweep file such as benchmarks/comparison.yaml") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SweepError(f"{file} is not readable ({error})") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise SweepError(f"{file}{where}: not readable YAML ({getattr(error, 'problem', error)})") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise SweepError(f"{file} is not readable ({error})") from error
     if not isinstance(content, dict):
         raise SweepError(f"{file} must hold `cells:` and, if wanted, {', '.join(k for k in KEYS if k != 'cells')}")
     for key in content:
@@ -187,13 +191,15 @@ def _expanded(content: Mapping[str, Any], file: Path) -> list[tuple[str, dict[st
         raise SweepError(f"{file}: set: must hold `parameter: value` pairs, not {common!r}")
     if not isinstance(blocks, list) or not blocks:
         raise SweepError(f"{file}: cells: must be a list of blocks such as `- {{method: [shc, csq], seed: [0, 1]}}`")
-    cells = []
+    cells: list[tuple[str, dict[str, Any]]] = []
     for place, block in enumerate(blocks, 1):
         if not isinstance(block, dict):
             raise SweepError(f"{file}: block {place} of cells must hold `parameter: value` pairs, not {block!r}")
         lists = {k: v if isinstance(v, list) else [v] for k, v in block.items() if k != "name"}
         if empty := [name for name, values in lists.items() if not values]:
             raise SweepError(f"{file}: block {place} gives no value for {empty[0]!r}; a list needs at least one")
+        if len(cells) + math.prod(map(len, lists.values())) > MOST_CELLS:
+            raise SweepError(f"{file}: its lists make more than {MOST_CELLS:,} cells with block {place}; shorten them")
         label = str(block.get("name", place))
         cells += [(label, {**common, **dict(zip(lists, values, strict=True))}) for values in product(*lists.values())]
     return cells

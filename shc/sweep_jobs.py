@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from shc import pipeline
+from shc.locks import LOCK
 from shc.runs import Run, RunError, atomic_write, read_json, today
 
-LOCK = ".lock"  # in the sweep's folder
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 WORKERS_OWN = (*THREADS, "MALLOC_TRIM_THRESHOLD_")  # what Dask sets for its workers is not meant for kernels
 DASK = {

@@ -6,21 +6,21 @@ rows. Nothing else is remembered, so that the same command goes on after any int
 """
 
 import os
-import socket
 import sys
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TextIO
 
 from shc import pipeline
+from shc.locks import held_once
 from shc.parameters import ParameterError
-from shc.runs import RunError, atomic_write
+from shc.runs import atomic_write
 from shc.sweep_file import WHERE, Cell, Sweep, read_sweep
-from shc.sweep_jobs import LOCK, THREADS, Job, engine, write_record
+from shc.sweep_jobs import THREADS, Job, engine, write_record
 from shc.sweep_tables import RESULTS, VOLATILE, State, gather, read_frame, record_of, stable, states, write_tables
 
 __all__ = ["VOLATILE", "gather", "list_cells", "read_frame", "run_sweep", "stable"]
@@ -149,32 +149,9 @@ def threads(sweep: Sweep, cell: Cell) -> dict[str, str]:
     return {name: os.environ[name] for name in THREADS if name in os.environ}
 
 
-@contextmanager
-def locked(sweep: Sweep) -> Iterator[None]:
+def locked(sweep: Sweep) -> AbstractContextManager[None]:
     """Hold the sweep's folder, so that no second execution works in it; a crash leaves no lock behind."""
-    import fcntl
-
-    file = sweep.folder / LOCK
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(file, "a+", encoding="utf-8")  # never replaced: a lock belongs to the file that was opened
-    except OSError as error:
-        raise RunError(f"{file} could not be written ({error.strerror}); make its folder writable") from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            stream.seek(0)
-            raise RunError(
-                f"sweep {sweep.name!r} is being run already, by {stream.read() or 'another process'}; wait for it or "
-                "stop it (--list shows how far it is)"
-            ) from error
-        except OSError as error:
-            raise RunError(f"{file} cannot be locked ({error.strerror}); keep runs on a disk that has locks") from error
-        stream.truncate(0)
-        stream.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-        stream.flush()
-        yield
+    return held_once(sweep.folder, f"sweep {sweep.name!r}", "wait for it or stop it (--list shows how far it is)")
 
 
 class Progress:

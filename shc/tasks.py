@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shc import methods
+from shc import methods, promises
 from shc.config import ClassifierConfig, HasherConfig
 from shc.datasets import ImageSet
 from shc.hierarchy import Hierarchy
@@ -33,6 +33,7 @@ def new_classifier(images: ImageSet, config: ClassifierConfig, fetch: bool = Tru
 def load_classifier(run: Run, images: ImageSet) -> tuple[Classifier, Artifact]:
     """The run's trained classifier and its artifact."""
     artifact = run.load("classifier", fingerprint=images.fingerprint)
+    promises.check("classifier", artifact.arrays)
     model = new_classifier(images, ClassifierConfig(**artifact.meta["parameters"]), fetch=False)
     model.load_state_dict({k: torch.from_numpy(v) for k, v in artifact.arrays.items()})
     return model.eval(), artifact

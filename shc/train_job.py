@@ -5,12 +5,13 @@ through the same steps (`shc.stages`), and only the first one writes and prints.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from shc.config import CENTER_KINDS, ClassifierConfig, Data, HasherConfig
-from shc.launch import launch, ranks
+from shc.launch import Ranks, launch, ranks
 from shc.parameters import Parameter, ParameterError, parse_settings
 from shc.runs import Checkpoint, Run, artifact_key, read_meta
 
@@ -71,10 +72,15 @@ def configs(run: Run, stage: str, settings: Sequence[str], device: str | None, k
 
 def train_here(run: str, stage: str, data: Data | None, config: Any, kind: str) -> str | None:
     """This process's part of the training."""
-    from shc import features, stages
-
     place = ranks()
     folder = Run(run) if place.first else Onlooker(run)
+    with folder.alone():
+        return _train_here(folder, place, stage, data, config, kind)
+
+
+def _train_here(folder: Run, place: Ranks, stage: str, data: Data | None, config: Any, kind: str) -> str | None:
+    from shc import features, stages
+
     if not place.first:
         place.wait()  # until the first one has rendered and kept the images
     images = stages.start(folder, data) if data is not None else stages.images_of(folder)
@@ -89,12 +95,7 @@ def train_here(run: str, stage: str, data: Data | None, config: Any, kind: str) 
     made = file.stat().st_mtime_ns if file.exists() else None
     for record in records:
         if place.first and record["val"] is not None:
-            rest = (record["steps"] - record["step"]) / record["images_per_second"] * config.batch
-            print(
-                f"epoch {record['epoch']}/{config.epochs}  loss {record['loss']:.4f}  val {record['val']:.4f}  "
-                f"{record['images_per_second']:,.0f} images/s, about {rest:.0f} s left",
-                flush=True,
-            )
+            print(progress_line(record, config.epochs), flush=True)
     place.wait()  # what the first one wrote is there for whatever comes next
     if not place.first:
         return None
@@ -105,6 +106,20 @@ def train_here(run: str, stage: str, data: Data | None, config: Any, kind: str) 
     return f"{file}: best on val {facts['best_val']:.4f}, {last['seconds']:.0f} s{together}{again}"
 
 
+def progress_line(record: Mapping[str, Any], epochs: int) -> str:
+    """What `shc train` prints of a validated epoch.
+
+    >>> progress_line(dict(epoch=1, loss=2.0, val=0.5, images_per_second=900.0, left=60.4, memory=2**30), 20)
+    'epoch 1/20  loss 2.0000  val 0.5000  900 images/s, about 60 s left, 1,024 MB of memory'
+    """
+    told = f"epoch {record['epoch']}/{epochs}  loss {record['loss']:.4f}  val {record['val']:.4f}  "
+    told += f"{record['images_per_second']:,.0f} images/s"
+    if "left" in record:  # records of earlier versions know neither this nor the memory
+        told += f", about {record['left']:.0f} s left, {record['memory'] / 2**20:,.0f} MB of memory"
+    smaller = f", batch {record['batch']}: {record['batch_wanted']} did not fit" if "batch_wanted" in record else ""
+    return told + smaller
+
+
 class Onlooker(Run):
     """A run folder as the processes beside the first one see it: they read, and write nothing."""
 
@@ -113,6 +128,10 @@ class Onlooker(Run):
     ) -> str:
         """Only the key that the artifact would have."""
         return artifact_key(parameters, fingerprint, inputs or {})
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Nothing: it is the first process that holds the folder."""
+        return nullcontext()
 
     def add_parameters(self, step: str, values: Any) -> None:
         """Nothing."""

@@ -5,13 +5,19 @@ impossible minimum distance, say) it tells in its own message line.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shc import hamming
-from shc.controls import CenterControls, HistorySlider, Pictured, button, ipw, row
+from shc import hamming, plots
+from shc.center_plots import centers_frame, draw_centers
+from shc.controls import CenterControls
 from shc.figures import BLUE, GREY, Figure, new_figure, style
+from shc.pictured import Pictured, button, ipw, row
 from shc.pictures import draw_codes
+
+if TYPE_CHECKING:
+    from shc.centers import CenterStep
 
 __all__ = ["BitFlipper", "CenterControls", "HistorySlider"]
 
@@ -121,3 +127,41 @@ def nearest_told(distances: np.ndarray, names: Sequence[str], own: int) -> str:
 
 def _bits(count: int) -> str:
     return f"{count} bit" if count == 1 else f"{count} bits"
+
+
+class HistorySlider(Pictured):
+    """Replay the records of an optimization for S [C, C]: the slider, or Play, picks the frame.
+
+    `order` int64 [C] sorts the heat map, by default S's dendrogram. ValueError if there are no records.
+
+    >>> from shc import centers
+    >>> HistorySlider(list(centers.optimize_centers(np.eye(4), 8, sweeps=50)), np.eye(4)).slider.min
+    0
+    """
+
+    def __init__(self, history: "Sequence[CenterStep]", S: np.ndarray, order: np.ndarray | None = None) -> None:
+        super().__init__()
+        if not len(history):
+            raise ValueError("there is no history to replay; let the optimizer run first")
+        self.history, self.S = list(history), S
+        self.order = plots.dendrogram_order(S) if order is None else order
+        self.figure = Figure()
+        self._pictures: dict[int, tuple[bytes, str]] = {}  # each frame is drawn once
+        last = len(self.history) - 1
+        self.slider = ipw.IntSlider(last, 0, last, description="record", layout=ipw.Layout(width="32rem"))
+        self.play = ipw.Play(value=last, min=0, max=last, interval=300)
+        ipw.jslink((self.play, "value"), (self.slider, "value"))
+        self.slider.observe(lambda _: self._update(), "value")
+        self.children = [row([self.slider, self.play]), self.gone, self.image]
+        self._update()
+
+    def static(self) -> Figure:
+        """The last frame."""
+        return centers_frame(self.S, self.history, -1, self.order)
+
+    def _update(self) -> None:
+        at = self.slider.value
+        if at not in self._pictures:
+            draw_centers(self.figure, self.S, self.history, at, self.order)
+            self._pictures[at] = self.figure.frame(), self.figure.alt
+        self.image.value, self.alt = self._pictures[at]

@@ -10,4 +10,5 @@ def own_folders(tmp_path_factory):
         patch.setenv("SHC_CACHE", str(folder / "cache"))
         patch.setenv("SHC_RUNS", str(folder / "runs"))
         patch.setenv("MPLBACKEND", "Agg")
+        patch.setenv("SHC_DEBUG", "1")  # what must always hold is asserted
         yield

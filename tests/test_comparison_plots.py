@@ -1,13 +1,14 @@
 """Pictures of methods side by side show the numbers of the table. Words and sizes are tested in test_plots."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from frames import comparison_frame
 from matplotlib.colors import to_hex
 
 from shc import frames, plots
-from shc.comparison_plots import LOOKS, PALE
-from shc.figures import BLUE, GREY
+from shc.comparison_plots import PALE
+from shc.figures import BLUE, ENTITIES, GREY
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,15 @@ def test_paired_differences_show_intervals_zero_and_what_is_decided(at32):
     assert texts(axes)[0] == f"+{csq['mean']:.3f}, 5 seeds, p < 0.001"
 
 
+def test_the_title_of_differences_counts_what_is_decided(at32):
+    table = frames.differences(at32, "mAP@ALL", others=["csq", "classifier", "shpdh"])
+    table["verdict"] = ["holds", "not decided by 3 seeds", "does not hold"]
+    figure = plots.paired_differences(table)
+    assert figure.axes[0].get_title(loc="left") == "shc is decidedly above 1 of 3 others, below 1"
+    key = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert len(key) == 3 and key[2].startswith("open: trained on the class tree")
+
+
 def test_differences_far_off_are_arrows_with_their_number(at32):
     table = frames.differences(at32, "mAP@ALL")
     axes = plots.paired_differences(table).axes[0]
@@ -97,12 +107,42 @@ def test_learning_speed_shows_mean_curves_against_both(at32):
     curves = frames.curves(at32)
     figure = plots.learning_speed(curves, frames.time_to(curves))
     means = curves[curves["label"] == "csq"].groupby("epoch")[["val", "seconds"]].mean()
-    color = LOOKS["csq"]["color"]
+    color = ENTITIES["csq"]["color"]
     for axes, x in zip(figure.axes, (means.index, means["seconds"]), strict=True):
         (line,) = [line for line in axes.lines if line.get_color() == color and len(line.get_xdata()) == len(means)]
         assert list(line.get_xdata()) == pytest.approx(list(x))
         assert list(line.get_ydata()) == pytest.approx(list(means["val"]))
     assert "lsh" not in texts(figure.axes[1])  # it has no curve
+
+
+def test_a_curve_that_goes_on_is_cut_where_the_others_end(at32):
+    curves = frames.curves(at32)
+    last = curves["epoch"].max()
+    long = curves[curves["label"] == "csq"].assign(epoch=lambda part: 10 * part["epoch"], label="long")
+    left = plots.learning_speed(pd.concat([curves, long])).axes[0]
+    assert left.get_xlim()[1] == pytest.approx(1.04 * last)
+    assert any(f"long goes on to epoch {10 * last}" in text for text in texts(left))
+
+
+def test_a_paired_difference_stands_below_its_levels_on_the_same_scale():
+    levels = {"semantic centers": (0.5, 0.45, 0.55), "random centers": (0.42, 0.38, 0.46)}
+    figure = plots.levels_and_difference(levels, (0.08, 0.06, 0.1), "mAP@ALL")
+    top, bottom = figure.axes
+    assert [line.get_color() for line in top.lines[::2]] == [ENTITIES[kind]["color"] for kind in ("semantic", "random")]
+    assert list(bottom.lines[0].get_xdata()) == [0.06, 0.1] and np.ptp(top.get_xlim()) == pytest.approx(
+        np.ptp(bottom.get_xlim())
+    )
+    assert top.get_title(loc="left") == "Semantic centers are above random centers, paired query by query"
+    undecided = plots.levels_and_difference(levels, (0.01, -0.02, 0.04), "mAP@ALL")
+    assert "no difference that these queries decide" in undecided.alt
+    with pytest.raises(ValueError, match="1 levels; expected two"):
+        plots.levels_and_difference({"a": (1, 1, 1)}, (0, 0, 0), "mAP")
+
+
+def test_an_axis_that_hides_0_says_so(at32):
+    assert "(axis does not begin at 0)" in plots.method_dots(at32).axes[0].get_xlabel()
+    around_0 = at32.assign(**{"mAP@ALL": at32["mAP@ALL"] - at32["mAP@ALL"].mean()})
+    assert "does not begin at 0" not in plots.method_dots(around_0).axes[0].get_xlabel()
 
 
 def test_dose_response_draws_every_run_and_the_slope(made):

@@ -150,6 +150,13 @@ def test_broken_images_are_named_counted_and_tried_again(run, folder, tmp_path):
     assert not (out / "failed.csv").exists() and good.stat().st_mtime_ns == before
 
 
+def test_pictures_in_a_format_that_is_not_read_are_told(run, folder, tmp_path):
+    (folder / "phone.HEIC").write_bytes(b"any")
+    store, told = quietly(run[0], tmp_path / "store", images=folder)
+    assert "63 images" in told and "3 could not be read" in told
+    assert store.failed()["phone.HEIC"] == ".heic is not read; convert it to PNG or JPEG"
+
+
 def test_a_store_is_only_continued_as_it_was_begun(run, folder, tmp_path):
     out = tmp_path / "store"
     quietly(run[0], out, images=folder, shard=40)

@@ -5,7 +5,6 @@ import io
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +13,8 @@ from PIL import Image
 
 from shc import explorer as module
 from shc import hamming
+from shc.class_map import ClassMap
+from shc.code_map import CodeMap
 from shc.datasets.streams import FileImages, packed
 from shc.explorer import PAGE, Part, RetrievalExplorer
 from shc.runs import Run, RunError
@@ -262,8 +263,9 @@ def test_without_anywidget_the_extra_is_named():
     assert done.returncode and "ImportError: widgets need the extra `notebooks`" in done.stderr
 
 
-def test_the_front_end_is_one_module_that_fetches_nothing():
-    folder = Path(module.__file__).parent
-    script, sheet = ((folder / f"explorer.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
+@pytest.mark.parametrize("widget", [RetrievalExplorer, ClassMap, CodeMap])
+def test_the_front_end_is_one_module_that_fetches_nothing(widget):
+    script, sheet = str(widget._esm), str(widget._css)
+    assert script.count("export default") == 1 and "function frame(" in script and ".shc-asking" in sheet
     assert not re.search(r"\bimport\b|require\(|fetch\(|XMLHttp|https?:|innerHTML|eval\(", script)
     assert not re.search(r"@import|url\(", sheet)

@@ -248,6 +248,9 @@ def test_scores_as_text(made):
 def test_the_protocol_names_what_was_run(made):
     table = frames.protocol(made)
     assert table.loc["closed", "bits"] == "16, 32, 64" and table.loc["closed", "seeds"] == 5
+    frozen = made["method"].isin(["lsh", "classifier"]) | (made["block"] == "solver")
+    trained = frames.protocol(made.assign(frozen=frozen))["trained"]  # lsh and classifier are not trained at all
+    assert (trained["closed"], trained["solver"]) == ("whole network", "last layer")
     assert (
         table.loc["shapes", "data"] == "shapes"
         and table.loc["budget", "hasher_epochs"] == "3, 30"

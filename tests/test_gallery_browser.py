@@ -102,8 +102,8 @@ def test_tab_reaches_every_notebook_and_shows_where_it_is(opened):
             break
     assert seen[0] == "#notebooks"  # the way past everything else
     listed = [address for address in seen if address and address.endswith(".html")]
-    wanted = [f"notebooks/{name}.html" for name in ("00_tour", "01_classifier", "05_retrieval")]
-    assert listed == [wanted[2], *wanted]  # the first is in the caption of the picture that opens the page
+    wanted = [f"notebooks/{name}.html" for name in ("contents", "00_tour", "01_classifier", "05_retrieval")]
+    assert listed == [wanted[-1], *wanted]  # the first is in the caption of the picture that opens the page
 
 
 def test_the_skip_link_leads_past_the_pictures(opened):
@@ -111,6 +111,9 @@ def test_the_skip_link_leads_past_the_pictures(opened):
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
+    assert page.evaluate(focused) == "notebooks/contents.html"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")  # past its file
     assert page.evaluate(focused) == "notebooks/00_tour.html"
     page.keyboard.press("Enter")
     page.wait_for_url("**/notebooks/00_tour.html")
@@ -162,7 +165,7 @@ def test_a_picture_opens_over_the_page(opened):
 
 def test_a_caption_leads_to_the_cell_that_drew_the_picture(opened):
     page = opened()
-    page.locator("figcaption a", has_text="0 · The tour").click()
+    page.get_by_role("link", name="the cell in 0 · The tour").click()
     page.wait_for_url("**/notebooks/00_tour.html#00_tour")
     cell = page.locator(".cell", has=page.locator(":target"))
     assert "save_figure" in cell.inner_text() and cell.locator("img").count() == 1

@@ -9,7 +9,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shc import datasets, encode, frontier, image_search, label_sets, method_run, methods, metrics, similarity, stages
+from shc import (
+    datasets,
+    encode,
+    frontier,
+    hamming,
+    image_search,
+    label_sets,
+    method_run,
+    methods,
+    metrics,
+    similarity,
+    stages,
+)
 from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig, SimilarityConfig
 from shc.explorer import RetrievalExplorer
 from shc.runs import Run, RunError
@@ -237,6 +249,23 @@ def test_relations_of_label_sets_are_those_of_a_plain_loop():
         for j in range(6):
             a, b = np.flatnonzero(sets[i]), np.flatnonzero(sets[index[i, j]])
             assert found[i, j] == (2 if set(a) & set(b) else 1 if set(groups[a]) & set(groups[b]) else 0)
+
+
+@pytest.mark.parametrize("k", [1, 7, 40])
+def test_the_shares_of_neighbors_are_exact_over_the_order_of_ties(k):
+    (sets, random), groups = draw(4), np.array([0, 0, 1, 1, 2])
+    codes = random.choice([-1, 1], size=(40, 6)).astype(np.int8)
+    distances = hamming.distance(codes[:9], codes)
+    nearer = (distances[:, None] < distances[:, :, None]).sum(2)  # (Q, N), images nearer than each image
+    tied = (distances[:, None] == distances[:, :, None]).sum(2)
+    shown = np.clip((k - nearer) / tied, 0, 1) / k  # chance of standing among the first k
+    for labels in (sets, random.integers(5, size=40)):
+        kind = label_sets.relation(labels[:9], np.broadcast_to(labels, (9, *labels.shape)), groups)
+        same, related = ((shown * (kind == level)).sum(1).mean() for level in (2, 1))
+        found = label_sets.neighbor_shares(codes[:9], codes, labels[:9], labels, groups, k)
+        assert found == pytest.approx((same, related / (1 - same)))
+    alone = label_sets.neighbor_shares(codes, codes, np.zeros(40, int), np.zeros(40, int), groups, k)
+    assert alone == (1, 0)  # nobody else to be related to
 
 
 def test_the_worst_query_of_several_classes_is_shown_once():

@@ -10,6 +10,7 @@ import pytest
 from shc import live
 from shc.center_plots import draw_centers
 from shc.centers import CenterStep
+from shc.class_plots import lowest_shown
 from shc.figures import Figure
 from shc.hamming import minimum_distance, pair_histogram
 from shc.live import (
@@ -227,13 +228,26 @@ def test_training_frame_tells_speed_time_left_and_best_value():
     records = [record(s, val={50: 0.3, 100: 0.6, 150: 0.5}.get(s)) for s in range(10, 160, 10)]
     figure = training_frame(records, "classifier")
     title = figure.get_suptitle()
-    assert title == "classifier: step 150 of 200 · 640 images/s · 5 s left · best val 0.600 (epoch 2)"
+    assert (
+        title == "classifier: step 150 of 200 · 640 images/s · 5 s left · loss 0.013 · best val 0.600 (epoch 2, 10 s)"
+    )
     assert title.removeprefix("classifier: ") in figure.alt
     loss, val = figure.axes
     assert loss.get_xlim() == (0, 200), "the axis shows how much is still to come"
     assert list(loss.lines[0].get_ydata()) == [r["loss"] for r in records]
     assert list(val.lines[0].get_xdata()) == [1, 2, 3] and list(val.lines[0].get_ydata()) == [0.3, 0.6, 0.5]
     assert val.get_xlim() == (0.5, 4.5), "200 steps of 50 an epoch are 4 epochs"
+
+
+def test_a_long_title_takes_two_lines_inside_the_picture():
+    facts = dict(steps=20_000, images_per_second=12_345.0, left=4000.0, memory=12_345 * 2**20, device="cuda", batch=64)
+    given = [record(s, val=0.5, **facts, batch_wanted=128) for s in (1000, 12_340)]
+    figure = training_frame(given, "hasher, semantic centers")
+    title = figure.get_suptitle()
+    assert title.count("\n") == 1 and title.endswith("12,345 MB of GPU memory · batch 64, since 128 did not fit")
+    figure.canvas.draw()
+    box = figure._suptitle.get_window_extent()
+    assert 0 <= box.x0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
 
 
 def test_training_frame_before_the_first_validation_and_at_the_end():
@@ -262,7 +276,7 @@ def test_centers_frame_shows_the_codes_in_the_given_order():
     figure = centers_frame(S, [step_of(CODES)], order=np.array([2, 0, 1]))
     shown = figure.axes[0].images[0].get_array()
     assert np.allclose(shown, [[1, -1, -0.5], [-1, 1, 0.5], [-0.5, 0.5, 1]])
-    assert figure.axes[0].images[0].get_clim() == (-1, 1)
+    assert figure.axes[0].images[0].get_clim() == (lowest_shown(S), 1)
     assert [bar.get_height() for bar in figure.axes[1].patches] == [0, 1, 0, 1, 1]
     assert figure.png().startswith(b"\x89PNG")
 

@@ -64,9 +64,12 @@ def test_heads_give_logits_and_outputs():
     assert {name.split(".")[0] for name, _ in hasher.named_parameters()} == {"backbone", "head"}
 
 
-def test_the_small_net_has_half_a_million_weights():
-    weights = sum(p.numel() for p in backbone("cnn").parameters())
-    assert 0.5e6 < weights < 0.6e6
+@pytest.mark.parametrize(("name", "millions"), [("cnn_small", 0.3), ("cnn", 0.54), ("cnn_wide", 2.15)])
+def test_the_plain_nets_have_the_told_number_of_weights(name, millions):
+    weights = sum(p.numel() for p in backbone(name).parameters())
+    assert weights / 1e6 == pytest.approx(millions, rel=0.02)
+    with pytest.raises(ValueError, match=f"net='{name}' has no ImageNet weights"):
+        backbone(name, weights="imagenet")
 
 
 def test_an_image_does_not_depend_on_its_neighbors_in_evaluation():

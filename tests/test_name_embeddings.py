@@ -12,6 +12,8 @@ from shc.parameters import ParameterError, check_values
 from shc.runs import Run, RunError
 from shc.similarity import embedding_similarity
 
+STATISTICS = {"logits": np.eye(2), "labels": np.arange(2), "feature_means": np.eye(2)}
+
 
 @pytest.fixture(scope="module")
 def shapes():
@@ -47,7 +49,7 @@ BROKEN = {
     "complex": (np.ones((100, 2), dtype=complex), r"hold complex128; expected numbers"),
     "nan": (np.where(np.arange(100)[:, None] == 7, np.nan, np.ones((100, 2))), r"not finite for '.*' \(row 7\)"),
     "zeros": (np.arange(100.0)[:, None] * np.ones(2), r"hold zeros for '.*' \(row 0\)"),
-    "objects": (np.array([None] * 100), r"cannot be read as \.npy \(Object arrays cannot be loaded"),
+    "objects": (np.array([None] * 100), r"cannot be read as \.npy \(it holds Python objects, which are never read\)"),
 }
 
 
@@ -72,7 +74,7 @@ def test_a_file_that_is_no_array_is_told(shapes, vectors, tmp_path, content):
 
 def test_the_similarity_takes_the_trained_classes_rows(shapes, vectors, tmp_path):
     run, classes = Run(tmp_path / "run"), shapes.train_classes.numpy()
-    run.save("statistics", {"logits": np.eye(2)}, parameters={}, fingerprint=shapes.fingerprint)
+    run.save("statistics", STATISTICS, parameters={}, fingerprint=shapes.fingerprint)
     config = SimilarityConfig(source="names", embeddings=saved(tmp_path, vectors))
     S = stages.class_similarity(run, shapes, config)
     np.testing.assert_allclose(S, embedding_similarity(vectors[classes]))
@@ -106,6 +108,6 @@ def test_a_file_that_would_not_be_read_is_refused(vectors, tmp_path):
 def test_a_data_set_without_any_vectors_is_told(tmp_path):
     run = Run(tmp_path)
     images = stages.start(run, Data("shapes", scale=0.02, size=16))
-    run.save("statistics", {"logits": np.eye(2)}, parameters={}, fingerprint=images.fingerprint)
+    run.save("statistics", STATISTICS, parameters={}, fingerprint=images.fingerprint)
     with pytest.raises(ValueError, match="take the similarity from the hierarchy or the classifier"):
         stages.class_similarity(run, images, SimilarityConfig(source="names"))

@@ -1,3 +1,4 @@
+import asyncio
 import hashlib
 import itertools
 import json
@@ -5,6 +6,8 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import fake_notebooks as fake
 import pytest
@@ -599,3 +602,21 @@ def test_a_reader_that_stops_early_is_no_error():
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as lister:
         lister.stdout.close()
         assert lister.stderr.read() == b""
+
+
+def test_settings_of_a_kernel_stay_out_of_the_users_environment(monkeypatch):
+    started = []
+
+    class Fake:
+        provisioner = SimpleNamespace(pid=1)
+
+        async def start_kernel(self, **options):
+            started.append(options["env"])
+
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setattr("jupyter_client.manager.AsyncKernelManager", Fake)
+    monkeypatch.setattr(pipeline, "_kernels", {})
+    for environment in (None, {"OMP_WAIT_POLICY": "ACTIVE"}):
+        asyncio.run(pipeline.kernel_manager(environment, ("", Path("x")))().start_kernel())
+    assert [given["OMP_WAIT_POLICY"] for given in started] == ["PASSIVE", "ACTIVE"], "what the user says counts"
+    assert "OMP_WAIT_POLICY" not in os.environ

@@ -14,6 +14,7 @@ from PIL import Image
 
 from shc import centers, figures, frames, frontier, live, plots, structure
 from shc.charts import smoothed
+from shc.class_plots import lowest_shown
 from shc.comparison import ComparedCenters, compare_centers
 from shc.hamming import distance, pair_histogram
 from shc.hierarchy import Hierarchy
@@ -90,6 +91,9 @@ def comparison_pictures(folder):
         ),
         "learning_speed": plots.learning_speed(curves, frames.time_to(curves)),
         "one learning curve": plots.learning_speed(curves[curves["label"] == "csq"]),
+        "levels_and_difference": plots.levels_and_difference(
+            {"semantic centers": (0.5, 0.45, 0.55), "random centers": (0.42, 0.38, 0.46)}, (0.08, 0.06, 0.1), "mAP@ALL"
+        ),
         "dose_response": plots.dose_response(doses, slope),
         "paper_panel": plots.paper_panel(frames.paper_tables()),
     }
@@ -203,6 +207,24 @@ def test_no_words_lie_on_each_other(drawn):
         assert not collisions(figure), (name, collisions(figure)[:4])
 
 
+def test_words_can_be_read_on_white(drawn):
+    for name, figure in drawn.items():
+        shown = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
+        for text in shown:
+            rgb = np.array(to_rgb(text.get_color()))
+            light = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
+            on_dark = rgb.min() == 1  # the signs on dark cells
+            assert on_dark or 1.05 / (light + 0.05) >= 4.5, (name, text.get_text(), text.get_color())
+
+
+def test_pictures_have_no_empty_edge(drawn):
+    for name, figure in drawn.items():
+        ink = np.asarray(Image.open(io.BytesIO(figure.png())).convert("L")) < 250
+        rows = np.flatnonzero(ink.any(1))
+        above, below = rows[0], len(ink) - 1 - rows[-1]
+        assert max(above, below) <= 40, (name, above, below)
+
+
 def test_the_tests_of_words_would_notice():
     figure, axes = figures.new_figure(3, 3)
     axes.text(0.5, 1.8, "far outside")
@@ -298,6 +320,36 @@ def test_the_tanglegram_ties_every_class_to_itself_and_crosses_little():
     assert {t for t, _ in words(figure)} >= set(group_names)
 
 
+def test_the_tanglegram_accents_the_four_nearest_super_classes():
+    _, codes, names, groups, group_names = example()
+    tree = Hierarchy(tuple((group_names[g],) for g in groups))
+    figure = plots.tanglegram(codes, tree, names)
+    inside = [distance(codes[groups == g], codes[groups == g]).sum() for g in range(20)]
+    nearest = np.argsort(inside, kind="stable")[:4]
+    shades = [tuple(color) for color in figure.axes[1].collections[0].get_colors()]
+    plain = max(shades, key=shades.count)
+    assert {int(groups[c]) for c, shade in enumerate(shades) if shade != plain} == set(nearest.tolist())
+    bold = [t.get_text() for t in figure.findobj(Text) if t.get_weight() == "bold" and t.get_text() in group_names]
+    assert set(bold) == {group_names[g] for g in nearest} and all(name in figure.alt for name in bold)
+
+
+def test_maps_name_the_super_classes_that_lie_together_and_leave_out_what_is_far():
+    rng, groups = np.random.default_rng(0), np.arange(100) // 5
+    labels = np.tile(np.arange(100), 9)
+    middles = rng.uniform(-9, 9, (20, 2))[groups] + np.where(groups < 6, 0.2, 5)[:, None] * rng.standard_normal(
+        (100, 2)
+    )
+    place = np.vstack([middles, middles[labels] + 0.1 * rng.standard_normal((900, 2))])
+    place[np.r_[99, 100 + np.flatnonzero(labels == 99)]] = 1000
+    figure = plots.code_maps({"flat": place}, labels, groups, [f"group {g}" for g in range(20)])
+    (axes,) = figure.axes
+    assert {t.get_text() for t in axes.texts} == {f"group {g}" for g in range(6)}
+    assert axes.get_xlim()[1] < 100 and axes.get_xlabel().endswith("far points are outside")
+    (low, high), (down, up) = axes.get_xlim(), axes.get_ylim()
+    outside = ((place < [low, down]) | (place > [high, up])).any(1).sum()
+    assert axes.get_xlabel() == f"{outside} far points are outside" and outside >= 10
+
+
 def test_a_deep_and_a_flat_taxonomy_can_be_drawn():
     _, codes, names, _, _ = example(6)
     for paths in ([("a", "b"), ("a", "b"), ("a", "c"), ("d", "e"), ("d", "e"), ("d", "f")], [("all",)] * 6):
@@ -311,7 +363,11 @@ def test_stress_chart_shows_the_stress():
     left, right = plots.stress_chart(S, codes, names, groups, group_names, 4).axes[:2]
     assert np.allclose([bar.get_height() for bar in left.patches], np.sort(stress)[::-1])
     assert right.get_yticklabels()[0].get_text().startswith(figures.shortened(names[stress.argmax()], 18))
-    assert [bar.get_facecolor() for bar in left.patches[:1]] == [right.patches[0].get_facecolor()]
+    shades = [bar.get_facecolor() for bar in left.patches]
+    assert set(shades[:10]) == {right.patches[0].get_facecolor()} and len(set(shades[10:])) == 1 < len(set(shades))
+    worst = np.argsort(-stress, kind="stable")[:10]
+    alike = (groups[worst] == groups[structure.stress_partners(S, codes)[worst]]).sum()
+    assert right.get_xlabel() == f"stress; {alike} of 10 partners share the super-class"
 
 
 def test_bit_meanings_shows_the_means_with_the_most_telling_bit_first():
@@ -354,14 +410,14 @@ def test_dendrogram_order_puts_similar_classes_side_by_side():
     assert (np.diff(neighbors) != 0).sum() == groups.max()  # every super-class is one stretch
 
 
-def test_heat_maps_show_the_values_in_the_order_given_with_fixed_limits():
+def test_heat_maps_show_the_values_in_the_order_given_on_one_scale():
     S, codes, names, groups, group_names = example(6)
     order = np.array([3, 1, 5, 0, 2, 4])
     left, right = plots.similarity_and_centers(S, codes, names, groups, group_names, order).axes[:2]
     wide = codes.astype(float)
     for axes, values in ((left, S), (right, wide @ wide.T / 32)):
         assert np.allclose(axes.images[0].get_array(), values[np.ix_(order, order)])
-        assert axes.images[0].get_clim() == (-1, 1)
+        assert axes.images[0].get_clim() == (lowest_shown(S, wide @ wide.T / 32), 1)
 
 
 def test_similarity_vs_distance_shows_every_pair():

@@ -119,3 +119,15 @@ def test_the_records_of_own_pictures_become_sentences(tmp_path):
     (tmp_path / "streaming.json").write_text(json.dumps(streaming))
     text = readme.own_pictures(tmp_path)
     assert "over 100,000 JPEGs" in text and "rose by at most 90 MB" in text and "4,000 images per second" in text
+
+
+def test_the_records_of_watching_and_clicking_become_sentences(tmp_path):
+    row = {"hold_up": 0.014, "lag": 0.4, "longest_lag": 0.49}
+    live = {"found": {"32 bits": row}, "device": "CPU", "date": "2026-01-02", "classes": 100, "repeats": 5}
+    (tmp_path / "live.json").write_text(json.dumps(live))
+    click = {"minutes": 2.5, "processor": "a machine", "cores": 2, "date": "2026-01-03"}
+    (tmp_path / "first_click.json").write_text(json.dumps(click))
+    first, second = readme.results(tmp_path).split("\n\n")
+    assert "CPU, 2026-01-02, 100 classes, medians of 5 runs): at 32 bits 1.4% longer than alone" in first
+    assert "0.40 s behind (median) and 0.49 s at most" in first
+    assert second.endswith("a machine, 2 cores, 2026-01-03): 2.5 minutes.")

@@ -8,7 +8,7 @@ import fake_notebooks as fake
 import pytest
 from web_page import Page
 
-from shc import report, report_page
+from shc import figures, report, report_page
 from shc.pipeline import SEQUENCE, notebooks_folder
 from shc.runs import Run, RunError
 
@@ -105,13 +105,14 @@ def test_the_index_follows_the_notebooks(run):
     assert text.count("picture 05_retrieval</figcaption>") + text.count("picture 05_retrieval <a") == 1
 
 
-def test_figures_pair_up_and_a_lone_one_has_its_caption_beside_it(run):
-    sizes = {"a": (1, 1), "b": (3, 1), "c": (1, 1), "d": (1, 1), "e": (1, 1), "f": (2, 1), "g": (1, 2)}
-    for name, (width, height) in sizes.items():
-        picture(run, f"00_{name}", name, width, height)
+def test_pictures_are_shown_at_the_size_they_were_drawn_for(run):
+    """So that words in a picture are as large as words in any other, whatever its resolution."""
+    for name, inches in (("00_a", 4), ("00_b", 9.2), ("00_c", 11.5)):
+        run.save_figure(figures.new_figure(inches, 1.5, alt=name)[0], name)
+    picture(run, "00_d", "no resolution", 1, 1)
     text = report.write_report(run).read_text()
-    found = re.findall(r'<figure class="(\w*)"><img alt="(\w)"', text)
-    assert found == [("lone", "a"), ("wide", "b"), ("", "c"), ("", "d"), ("lone", "e"), ("wide", "f"), ("lone", "g")]
+    found = dict(re.findall(r'<img alt="([\w ]+)"[^>]+style="width:calc\((\d+)px', text))
+    assert found.items() >= {"00_a": "400", "00_b": "920", "00_c": "1150", "no resolution": "256"}.items(), found
 
 
 def test_the_index_shows_numbers_and_pictures(run):
@@ -263,3 +264,35 @@ def test_the_glossary_that_every_notebook_links_to_gets_a_page(run):
     assert text.count('href="notebooks/contents.html"') == 1
     assert '<a href="contents.html">Contents and glossary</a>' in tour.with_suffix(".html").read_text()
     assert "Hamming distance" in (run.path / "notebooks" / "contents.html").read_text()
+
+
+def test_the_bar_of_links_in_a_notebook_gives_way_to_the_pages_own(run):
+    tour = run.path / "notebooks" / "00_tour.ipynb"
+    bar = "← [former one](02.ipynb) | [Contents and glossary](contents.ipynb) | [b](01_classifier.ipynb) →"
+    text = f"# Tour\n\n{bar}\n\nSee the [glossary](contents.ipynb) and [b](01_classifier.ipynb)."
+    fake.write(tour, fake.notebook(fake.markdown(text)))
+    report.write_report(run)
+    page = tour.with_suffix(".html").read_text()
+    assert "former one" not in page and "See the" in page
+    assert page.count('<a href="contents.html">Glossary</a>') == 2, "above and below"
+
+
+def test_a_picture_of_a_hostile_name_cannot_leave_its_link(run):
+    """A run that somebody sent: the name of a file and the cell that saves it were chosen together."""
+    name = '01_x"onmouseover="alert(1)'
+    cells = [fake.code(f'run.save_figure(figure, "{name}")', fake.picture("t"))]
+    fake.write(run.path / "notebooks" / "01_classifier.ipynb", fake.notebook(*cells))
+    picture(run, name)
+    page = Page(report.index(run, {"01_classifier": fake.notebook(*cells)}))
+    assert page.handlers == []
+
+
+def test_pictures_that_are_links_are_left_out(run, tmp_path):
+    (tmp_path / "secret.png").write_bytes(b"secret of somebody")
+    (tmp_path / "secret.txt").write_text("words of somebody")
+    (run.path / "figures" / "linked.png").symlink_to(tmp_path / "secret.png")
+    picture(run, "own")
+    (run.path / "figures" / "own.txt").unlink()
+    (run.path / "figures" / "own.txt").symlink_to(tmp_path / "secret.txt")
+    text = report.index(run, {})
+    assert base64.b64encode(b"secret of somebody").decode() not in text and "words of somebody" not in text

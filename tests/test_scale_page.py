@@ -24,6 +24,28 @@ def test_the_pages_hold_what_the_records_say():
     assert "\n".join(scale_page.search_numbers(record("search"))) in PAGE
 
 
+def test_training_numbers_are_those_of_whole_steps_and_pairs():
+    rate = lambda step, ratio: dict(images_per_second={"step": [step, 1, 2]}, ratio={"step": ratio})
+    share = dict(matmul_share={"step": 0.42})
+    common = dict(net="cnn", size=32, batch=128)
+    rows = [
+        common | dict(loop="plain", images_per_second={"step": [1000.0, 1, 2]}),
+        common | rate(1600.0, 1.61) | share,
+        common | dict(images_per_second={"forward": [9, 9, 9]}),  # a layout without whole steps
+        common | rate(2200.0, 2.19) | share,
+    ]
+    gap, ratio = dict(mean=-0.01, low=-0.02, high=0.0), dict(each=[0.5], mean=0.5, low=None, high=None)
+    compared = {"ours, float32": dict(final_minus_plain=gap, time_to_threshold_over_plain=ratio)}
+    trainings = dict(epochs=20, threshold=0.27, plain_final=0.281, runs=[dict(seed=0)], compared=compared)
+    part = dict(device="a machine", threads=2, date="2026-01-02", rows=rows)
+    lines = scale_page.training_numbers(dict(speed=part, gpu=None, trainings=trainings))
+    assert "| cnn | 32 | 128 | 1,000 | 1,600 (× 1.61) | 2,200 (× 2.19) | 42% | 42% |" in lines
+    assert any("No GPU" in line for line in lines)
+    assert "float32: -0.010 (-0.020 to +0.000) top-1" in lines[-1] and "time to 0.270 × 0.50 of its" in lines[-1]
+    with_gpu = scale_page.training_numbers(dict(speed=part, gpu=part | dict(device="a GPU"), trainings=None))
+    assert sum("a GPU" in line for line in with_gpu) == 1 and not any("No GPU" in line for line in with_gpu)
+
+
 def test_unit_costs_are_the_largest_measurement_divided():
     rows = [
         {"database": 10**5, "counting": {"seconds": 9.0, "megabytes": 1}, "building": {"seconds": 1.0, "megabytes": 5},

@@ -209,6 +209,12 @@ def test_missing_files_are_told_without_loading_in_the_same_words(name, tmp_path
         datasets.check_files(name, root=str(tmp_path / "nowhere"))
 
 
+def test_another_layout_is_not_called_missing(tmp_path):
+    assert overview.details("coco", str(tmp_path))[6].endswith(": not on this machine")
+    (tmp_path / "train2014").mkdir()
+    assert overview.details("coco", str(tmp_path))[6].endswith(": on this machine, in another layout (train2014)")
+
+
 # ------------------------------------------------------------------------------------------------ have they changed?
 
 

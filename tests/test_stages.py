@@ -60,6 +60,11 @@ def test_every_artifact_is_there_and_fits(emoji):
     assert set(run.parameters()) == {
         "data", "classifier", "similarity", "centers", "centers-random", "hasher", "hasher-random",
     }  # fmt: skip
+    for name in ("classifier", "hasher"):
+        facts = run.load(name).meta["extra"]
+        assert (facts["device"], facts["dtype"], facts["batch"]) == ("cpu", "float32", 64), (
+            "what auto became, or was said"
+        )
     assert run.results()["mAP"] == {kind: round(value, 6) for kind, value in found.items()}
     assert all(0 < value < 1 for value in found.values())
 
@@ -225,10 +230,10 @@ def test_centers_that_are_none_are_refused(emoji, copy_of):
     codes = artifact["codes"].copy()
     codes[0, 0] = 0
     write(codes)
-    with pytest.raises(RunError, match="does not hold ±1 codes; run notebook 03_hash_centers"):
+    with pytest.raises(RunError, match=r"do not hold ±1 codes only, .*; run notebook 03_hash_centers again"):
         stages.load_centers(copy_of, images)
     write(np.repeat(artifact["codes"][:1], 100, axis=0))
-    with pytest.raises(RunError, match="closer than they claim; run notebook 03_hash_centers again"):
+    with pytest.raises(RunError, match="closer than they claim: 0 bits, not 4; run notebook 03_hash_centers again"):
         stages.load_centers(copy_of, images)
 
 

@@ -113,7 +113,7 @@ def test_start_pause_step_reset(quick):
 
 def test_a_run_ends_and_start_begins_another(quick):
     async def session():
-        widget = controls(factory=lambda *a, **k: Steps(*a, **k, count=3))
+        widget = controls(factory=lambda *a, **k: Steps(*a, **k, count=3, slow=0.05))
         widget.start.click()
         await until(lambda: not widget.start.disabled)
         assert [s.stage for s in widget.steps] == ["start", "anneal", "anneal", "anneal", "done"]
@@ -139,7 +139,7 @@ def test_frames_are_drawn_no_more_often_than_the_interval(quick):
     asyncio.run(session())
 
 
-@pytest.mark.parametrize("took, wait", [(0.001, 0.25), (0.02, 0.4), (0.04, 0.44), (0.1, 0.38), (0.4, 0.8)])
+@pytest.mark.parametrize("took, wait", [(0.001, 0.25), (0.02, 0.36), (0.04, 0.34), (0.1, 0.28), (0.4, 0.8)])
 def test_frames_wait_for_their_share_of_the_time_but_lag_no_more_than_half_a_second(took, wait):
     assert controls(interval=0.25)._wait(took) == pytest.approx(wait)
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from shc.datasets.sources import MissingData, SourceFile, located, require
 from shc.hierarchy import Hierarchy
+from shc.untrusted import check_npz
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -256,6 +257,7 @@ def read_archive(file_name: str) -> dict[str, np.ndarray]:
     """All arrays of one of the package's own npz files; ValueError if it is missing or damaged."""
     file = DATA_FOLDER / file_name
     try:
+        check_npz(file)
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:

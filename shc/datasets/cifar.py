@@ -20,10 +20,12 @@ from shc.datasets.reading import check_labels, check_size, resized
 from shc.datasets.sources import BLOCK, SourceFile, data_root, require
 from shc.datasets.splits import assembled, draw
 from shc.hierarchy import Hierarchy
+from shc.untrusted import Limited, TooLarge
 
 SIDE = 32  # pixels
 PIXELS = 3 * SIDE * SIDE  # bytes
 LONGEST_LIST = 10_000  # bytes of a file of class names
+MOST_ELSE = 2**26  # bytes of an archive beside what is wanted, members of no use and long names
 TERMS = "no licence given; cite Krizhevsky 2009"
 SITE = "https://www.cs.toronto.edu/~kriz"
 
@@ -209,8 +211,12 @@ def read(options: Options, archive: SourceFile, layout: Layout) -> Content:
 def from_tar(file: Path, folder: str, wanted: Mapping[str, int]) -> dict[str, bytes]:
     """Content of the wanted members, which lie in `folder`; a length of −1 allows up to LONGEST_LIST bytes."""
     found: dict[str, bytes] = {}
+    most = MOST_ELSE + 2 * sum(max(size, LONGEST_LIST) for size in wanted.values())
     try:
-        with gzip.open(file) as unzipped, tarfile.open(fileobj=unzipped, mode="r|", bufsize=BLOCK) as archive:
+        with (
+            gzip.open(file) as unzipped,
+            tarfile.open(fileobj=(whole := Limited(unzipped, most)), mode="r|", bufsize=BLOCK) as archive,  # type: ignore[call-overload]
+        ):
             for member in archive:
                 inside, _, name = member.name.removeprefix("./").rpartition("/")
                 if inside != folder or name not in wanted or not member.isreg():
@@ -220,9 +226,9 @@ def from_tar(file: Path, folder: str, wanted: Mapping[str, int]) -> dict[str, by
                 assert stream  # a regular file has one
                 found[name] = stream.read()
                 check_length(len(found[name]), wanted[name], f"{name} in {file}")
-            while unzipped.read(BLOCK):  # to the end, where the checksum stands
+            while whole.read(BLOCK):  # to the end, where the checksum stands
                 pass
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, TooLarge) as error:
         raise ValueError(f"{file} was cut short or is damaged ({error}); delete it and fetch it again") from error
     except OSError as error:
         raise ValueError(f"{file} cannot be read ({error.strerror or error}); fetch it again") from error

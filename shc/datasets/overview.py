@@ -79,9 +79,12 @@ def state(name: str, about: About, root: str = "") -> str:
     """Whether the files are on this machine."""
     if not about.files:
         return "yours, in the folder that root names" if about.images == "yours" else "in the package"
-    missing = lacking(about.files, located(name, about.files, root, about.elsewhere))
+    folder = located(name, about.files, root, about.elsewhere)
+    missing = lacking(about.files, folder)
     if not missing:
         return "on this machine"
+    if other := [place for place in about.layouts if (folder / place).exists()]:
+        return f"on this machine, in another layout ({', '.join(other)})"
     return (
         "not on this machine" if len(missing) == len(about.files) else f"{len(missing)} of {len(about.files)} missing"
     )

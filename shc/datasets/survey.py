@@ -19,6 +19,7 @@ from shc.datasets.sources import located
 from shc.datasets.streams import ahead, file_name, packed
 from shc.image_files import MOST_PIXELS, NOT_READ, SUFFIXES, fault, files_below
 from shc.runs import RunError, atomic_write
+from shc.untrusted import check_npz
 
 PIECE = 32  # files that a worker reads at a time
 DIGEST = 16  # bytes
@@ -122,6 +123,7 @@ def stamp(file: Path) -> tuple[int, int]:
 def _load(store: Path) -> tuple[dict[str, int], dict[str, str], np.ndarray, np.ndarray]:
     """Row of each name, faults by name, stamps [N, 2] and digests [N, 16] of an earlier survey; empty without one."""
     with suppress(Exception):  # a damaged store is made anew
+        check_npz(store)
         with np.load(store, allow_pickle=False) as archive:
             names = [file_name((archive["names"], archive["edges"]), row) for row in range(len(archive["edges"]) - 1)]
             return (
