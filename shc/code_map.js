@@ -262,7 +262,8 @@ function render(context) {
     const [x0, y0, x1, y1] = state.box || [0.4, 0.4, 0.6, 0.6];
     const [dx, dy] = state.box ? step.map((v) => 0.05 * v) : [0, 0]; // the first key puts it in the middle
     const start = event.shiftKey ? [x0, y0] : [x0 + dx, y0 + dy];
-    const moved = [...start, Math.max(start[0] + 0.02, x1 + dx), Math.max(start[1] + 0.02, y1 + dy)];
+    const ends = [...start, Math.max(start[0] + 0.02, x1 + dx), Math.max(start[1] + 0.02, y1 + dy)];
+    const moved = ends.map((value) => Math.round(1e4 * value) / 1e4); // 7e-17 would leave out the points at 0
     if (moved.every((value) => inside(value) === value)) find({ box: moved });
     placeBox();
   });
