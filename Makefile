@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export MALLOC_MMAP_THRESHOLD_ := 1073741824
 export MALLOC_TRIM_THRESHOLD_ := 8589934592
 
-.PHONY: help run quick test lab clean
+.PHONY: help run quick test reliability lab clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make quick   the same on a fifth of the data, with short training"
 	@echo "make lab     open JupyterLab on notebooks/"
 	@echo "make test    lint, types and every test, as CI does"
+	@echo "make reliability  the counts of docs/reliability.md: kills, faults, fuzzing (about an hour)"
 	@echo "make clean   delete .venv and caches; runs/ stays"
 	@echo "PYTHON=python3.12 chooses the Python (3.11 or newer) that .venv is made with."
 
@@ -34,6 +35,10 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+reliability: $(STAMP)
+	SHC_RELIABILITY=full $(BIN)/python -m pytest tests/test_kills.py tests/test_bad_input.py tests/test_fuzz*.py tests/test_faults.py tests/test_long_sweep.py
+	$(BIN)/python tools/write_reliability.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
