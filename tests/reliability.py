@@ -32,4 +32,3 @@ def count(part: str, name: str, **counted: Any) -> None:
     record.setdefault(part, {})[name] = counts
     text = json.dumps(record, indent=1, sort_keys=True) + "\n"  # the same order whichever test ran first
     runs.atomic_write(RECORD, lambda file: file.write_text(text, encoding="utf-8"))
-
