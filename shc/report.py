@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from PIL import Image
+
 from shc.figures import DPI
 from shc.pipeline import SEQUENCE, headline, notebooks_folder, read_notebook
 from shc.report_page import CREDIT, GLOSSARY, page, parsed, render, saves, tidied, title_of
@@ -117,10 +119,12 @@ def drawn_by(picture: str, notebooks: Mapping[str, Mapping[str, Any]]) -> str:
 
 def width_on_screen(file: Path) -> int:
     """Pixels that a PNG takes on a page: larger or smaller, the words in it would differ from picture to picture."""
-    with file.open("rb") as data:
-        head = data.read(2048)  # size and, after the colours, the chunk with pixels per metre
-    pixels, at = int.from_bytes(head[16:20], "big"), head.find(b"pHYs")
-    return round(pixels * DPI / (int.from_bytes(head[at + 4 : at + 8], "big") * 0.0254)) if at > 0 else pixels
+    try:
+        with Image.open(file, "r", ("PNG",)) as picture:
+            dpi, _ = picture.info.get("dpi", (DPI, DPI))
+            return round(picture.width * DPI / dpi)
+    except Exception as error:  # Pillow raises whatever it comes across
+        raise RunError(f"{file} is no PNG ({type(error).__name__}); delete it, then repeat `shc report`") from error
 
 
 def figure(file: Path, notebooks: Mapping[str, Mapping[str, Any]]) -> str:

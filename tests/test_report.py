@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import fake_notebooks as fake
 import pytest
+from PIL import Image
 from web_page import Page
 
 from shc import figures, report, report_page
@@ -26,9 +27,9 @@ def run(tmp_path):
     ]
     fake.write(run.path / "notebooks" / "00_tour.ipynb", fake.notebook(*cells))
     (run.path / "figures").mkdir()
-    (run.path / "figures" / "centers.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(8) + b"\0\0\3\0\0\0\1\0")
+    Image.new("RGB", (768, 256)).save(run.path / "figures" / "centers.png")
     (run.path / "figures" / "centers.txt").write_text(f"centers of {HOSTILE}")
-    (run.path / "figures" / "plain.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(8) + b"\0\0\1\0\0\0\1\0")
+    Image.new("RGB", (256, 256)).save(run.path / "figures" / "plain.png")
     run.add_results(
         summary=f"mAP of {HOSTILE}",
         headlines={"00_tour": HOSTILE},
@@ -39,10 +40,9 @@ def run(tmp_path):
     return run
 
 
-def picture(run, name, alt="a picture", width=3, height=1):
-    """A figure of the run, as far as its first bytes."""
-    size = bytes([0, 0, width, 0, 0, 0, height, 0])
-    (run.path / "figures" / f"{name}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(8) + size)
+def picture(run, name, alt="a picture", width=768, height=256):
+    """A figure of the run."""
+    Image.new("RGB", (width, height)).save(run.path / "figures" / f"{name}.png")
     (run.path / "figures" / f"{name}.txt").write_text(alt)
 
 
@@ -109,7 +109,7 @@ def test_pictures_are_shown_at_the_size_they_were_drawn_for(run):
     """So that words in a picture are as large as words in any other, whatever its resolution."""
     for name, inches in (("00_a", 4), ("00_b", 9.2), ("00_c", 11.5)):
         run.save_figure(figures.new_figure(inches, 1.5, alt=name)[0], name)
-    picture(run, "00_d", "no resolution", 1, 1)
+    picture(run, "00_d", "no resolution", 256)
     text = report.write_report(run).read_text()
     found = dict(re.findall(r'<img alt="([\w ]+)"[^>]+style="width:calc\((\d+)px', text))
     assert found.items() >= {"00_a": "400", "00_b": "920", "00_c": "1150", "no resolution": "256"}.items(), found
@@ -296,3 +296,9 @@ def test_pictures_that_are_links_are_left_out(run, tmp_path):
     (run.path / "figures" / "own.txt").symlink_to(tmp_path / "secret.txt")
     text = report.index(run, {})
     assert base64.b64encode(b"secret of somebody").decode() not in text and "words of somebody" not in text
+
+
+def test_a_picture_that_is_none_is_named(run):
+    (run.path / "figures" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    with pytest.raises(RunError, match=r"broken\.png is no PNG .*delete it, then repeat `shc report`"):
+        report.index(run, {})
