@@ -25,7 +25,7 @@ from shc.class_plots import (
     square,
     whole,
 )
-from shc.figures import BLUE, GREEN, GREY, NAMED, ORANGE, SERIES, Figure, figure_of, new_figure, signed, styled
+from shc.figures import BLUE, GREEN, GREY, NAMED, ORANGE, Figure, figure_of, new_figure, series, signed, styled
 
 if TYPE_CHECKING:
     from shc.centers import CenterStep
@@ -91,8 +91,8 @@ def distance_histogram(
     draw_distances(axes, histogram, min_distance)
     for i, (name, other) in enumerate((reference or {}).items()):
         counts = hamming.pair_histogram(other)
-        line = ("-", "-.", (0, (1, 1)))[i % 3]
-        axes.stairs(counts, np.arange(len(counts) + 1) - 0.5, color=SERIES[2 + i % 4], ls=line, lw=1.8, label=name)
+        look = series(2 + i % 4, name)
+        axes.stairs(counts, np.arange(len(counts) + 1) - 0.5, color=look["color"], ls=look["ls"], lw=1.8, label=name)
     axes.axvline(bits / 2, color="black", lw=1.2, ls=":", label=f"K/2 = {bits / 2:g}: mean of random codes")
     if 2 < classes <= 2**bits:
         limits = constructions.max_distance_limits(bits, classes)

@@ -1,4 +1,4 @@
-"""Charts of numbers: training and optimization curves, precision and recall, bits, bars with intervals.
+"""Charts of numbers: training and optimization curves, precision and recall, bits.
 
 Data in, `Figure` out, as in `shc.plots`, from where all of them can be called.
 """
@@ -10,20 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from shc.figures import (
-    BLUE,
-    GREY,
-    LINES,
-    ORANGE,
-    SERIES,
-    WIDTH,
-    Figure,
-    figure_of,
-    new_figure,
-    shortened,
-    signed,
-    styled,
-)
+from shc.figures import BLUE, GREY, ORANGE, WIDTH, Figure, figure_of, new_figure, series, styled
 
 if TYPE_CHECKING:
     from shc.centers import CenterStep
@@ -87,11 +74,11 @@ def _training_parts(figure: Figure, names: list[str]) -> dict[Any, Any]:
     parts["title"] = figure.suptitle("", x=0.01, ha="left")
     alone = len(names) == 1
     for i, name in enumerate(names):
-        look: dict[str, Any] = dict(color=SERIES[i % len(SERIES)], ls=LINES[i % len(LINES)])
+        look = series(i, name) | dict(marker="")
         if alone:
             parts["raw", name] = left.plot([], [], color=GREY, lw=0.8, alpha=0.7, label="loss")[0]
         parts["mean", name] = left.plot([], [], **look, lw=1.8, label="running mean" if alone else name)[0]
-        parts["val", name] = right.plot([], [], **look, marker="o", ms=4, label="" if alone else name)[0]
+        parts["val", name] = right.plot([], [], **look | dict(marker="o"), ms=4, label="" if alone else name)[0]
         kept = "best, kept" if i == len(names) - 1 else ""
         parts["best", name] = right.plot([], [], "o", ms=11, mfc="none", mec="black", mew=1.4, label=kept)[0]
     parts["empty"] = right.text(0.5, 0.5, "not validated yet", transform=right.transAxes, ha="center", color="#555555")
@@ -209,46 +196,10 @@ def pr_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], ax: Axes | No
     """Precision against recall for growing Hamming radius, one line per name of (recall, precision), each [R]."""
     figure, axes = figure_of(ax, 6.8, 4.2, f"Precision against recall for growing Hamming radius: {', '.join(curves)}")
     for i, (name, (recall, precision)) in enumerate(curves.items()):
-        look: dict[str, Any] = dict(color=SERIES[i % len(SERIES)], ls=LINES[i % len(LINES)], marker="osD^vP"[i % 6])
-        axes.plot(recall, precision, **look, ms=4, lw=1.6, label=name)
+        axes.plot(recall, precision, **series(i, name), ms=4, lw=1.6, label=name)
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title("Precision and recall; a mark for each Hamming radius")
     axes.legend(loc="best")
-    return figure
-
-
-@styled
-def bars_with_intervals(
-    rows: Mapping[str, tuple[float, float, float]],
-    xlabel: str,
-    highlight: str | None = None,
-    title: str | None = None,
-    ax: Axes | None = None,
-) -> Figure:
-    """One bar per name: (value, low, high); `highlight` (by default the first) is dark. NaN limits draw no interval."""
-    if not rows:
-        raise ValueError("there are no rows to draw; pass at least one name with (value, low, high)")
-    names = list(rows)
-    values, lows, highs = np.array(list(rows.values()), float).T
-    lows, highs = np.where(np.isfinite(lows), lows, values), np.where(np.isfinite(highs), highs, values)
-    told = zip(names, values, lows, highs, strict=True)
-    alt = f"{title or xlabel}: " + ", ".join(f"{name} {v:.3f} ({low:.3f} to {high:.3f})" for name, v, low, high in told)
-    figure, axes = figure_of(ax, 8, 1.0 + 0.42 * len(rows) + (0.3 if title else 0), alt)
-    chosen = names[0] if highlight is None else highlight
-    colors = [BLUE if name == chosen else "#B5B5B5" for name in names]
-    whiskers = np.clip([values - lows, highs - values], 0, None)
-    axes.barh(range(len(rows)), values, xerr=whiskers, color=colors, height=0.62, error_kw=dict(capsize=4, lw=1.4))
-    left, right = min(0.0, lows.min()), max(0.0, highs.max())
-    room = (right - left) or 1.0
-    for i, (value, high) in enumerate(zip(values, highs, strict=True)):
-        axes.text(max(high, 0) + 0.015 * room, i, signed(value, 3), va="center", fontsize=9)
-    axes.set_yticks(range(len(rows)), [shortened(name, 36) for name in names])
-    axes.set(xlabel=xlabel, xlim=(left - (0.03 * room if left < 0 else 0), right + 0.12 * room))
-    axes.tick_params(axis="y", length=0)
-    if left < 0:
-        axes.axvline(0, color="black", lw=1)
-    axes.invert_yaxis()
-    axes.set_title(title or "")
     return figure
 
 

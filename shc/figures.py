@@ -231,6 +231,16 @@ def entity(name: str) -> dict[str, Any]:
     return dict(ENTITIES.get({"shc": "semantic", "mds": "distance"}.get(kind, kind), {}))
 
 
+def series(place: int, name: str = "") -> dict[str, Any]:
+    """Color, line and marker of one of several curves: its own, if it has a look of its own, else by its place.
+
+    >>> series(1)["marker"], series(1, "semantic")["color"] == BLUE
+    ('s', True)
+    """
+    by_place = dict(color=SERIES[place % len(SERIES)], ls=LINES[place % len(LINES)], marker="osD^vP"[place % 6])
+    return by_place | entity(name)
+
+
 def ink(color: str, contrast: float = 4.5) -> str:
     """The colour for words: darkened, if need be, until its contrast with white is that of readable text (WCAG 2).
 

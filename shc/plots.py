@@ -8,7 +8,6 @@ state is left behind.
 
 from shc.center_plots import centers_map, distance_histogram, film_strip, similarity_vs_distance
 from shc.charts import (
-    bars_with_intervals,
     bit_balance,
     draw_loss,
     optimization_curves,
@@ -41,7 +40,7 @@ from shc.structure_plots import bit_correlations, bit_meanings, code_maps, front
 from shc.tree_plots import tanglegram
 
 __all__ = [
-    "bars_with_intervals", "bit_balance", "bit_correlations", "bit_meanings", "center_similarity", "centers_map",
+    "bit_balance", "bit_correlations", "bit_meanings", "center_similarity", "centers_map",
     "class_dendrogram", "closest_pairs", "code_maps", "code_strip", "compared_centers", "confusion_heatmap",
     "confusion_pairs", "contact_sheet", "dendrogram_order", "distance_histogram", "distance_limits", "dose_response",
     "draw_loss", "film_strip", "frontier_curves", "learning_speed", "levels_and_difference", "loss_parts",

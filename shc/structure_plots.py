@@ -13,20 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from shc import hamming, structure
 from shc.class_plots import whole
-from shc.figures import (
-    BLUE,
-    GREY,
-    LINES,
-    PALE,
-    Figure,
-    accents,
-    ink,
-    new_figure,
-    shortened,
-    signed,
-    spread,
-    styled,
-)
+from shc.figures import BLUE, GREY, LINES, PALE, Figure, accents, ink, new_figure, shortened, signed, spread, styled
 
 if TYPE_CHECKING:
     from shc.frontier import FrontierPoint
@@ -41,7 +28,6 @@ def stress_chart(
     codes: np.ndarray,
     names: Sequence[str],
     groups: np.ndarray | None = None,
-    group_names: Sequence[str] | None = None,
     min_distance: int = 0,
     worst: int = 10,
 ) -> Figure:

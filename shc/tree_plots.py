@@ -11,18 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from shc import hamming, structure
 from shc.class_plots import branches
-from shc.figures import (
-    NAMED,
-    PALE,
-    Figure,
-    accents,
-    ink,
-    new_figure,
-    shortened,
-    signed,
-    spread,
-    styled,
-)
+from shc.figures import NAMED, PALE, Figure, accents, ink, new_figure, shortened, signed, spread, styled
 from shc.hierarchy import Hierarchy
 
 DARK = "#4D4D4D"  # branches that hold several super-classes

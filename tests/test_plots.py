@@ -59,7 +59,7 @@ def structure_pictures(S, codes, names, groups, group_names):
     maps = {"mAP@ALL": {0: [0.3, 0.31], 10: [0.35]}, "super-class mAP": {0: [0.2, 0.22], 10: [0.15]}}
     return {
         "tanglegram": plots.tanglegram(codes, tree, names),
-        "stress_chart": plots.stress_chart(S, codes, names, groups, group_names, 4),
+        "stress_chart": plots.stress_chart(S, codes, names, groups, 4),
         "bit_meanings": plots.bit_meanings(codes, groups, group_names, structure.chance_information(codes, groups, 20)),
         "bit_correlations": plots.bit_correlations({"centers": codes, "codes of query images": codes[::-1]}),
         "code_maps": plots.code_maps(around, labels, groups, group_names),
@@ -136,7 +136,6 @@ def pictures(classes: int, folder):
         "quantization_histogram": plots.quantization_histogram(np.tanh(rng.standard_normal((50, 8)))),
         "bit_balance": plots.bit_balance(codes),
         "pr_curves": plots.pr_curves({"semantic": (np.linspace(0, 1, 5), np.linspace(1, 0, 5))}),
-        "bars_with_intervals": plots.bars_with_intervals({"a": (0.5, 0.4, 0.6), LONG[0]: (0.4, np.nan, 0.5)}, "mAP"),
         "contact_sheet": plots.contact_sheet(images, np.arange(3), LONG, columns=2),
         "retrieval_strips": plots.retrieval_strips(*strips, told),
         "retrieval_detail": plots.retrieval_detail(images[0], neighbors[0], detail, relations[0], [LONG[0], *told[0]]),
@@ -358,9 +357,9 @@ def test_a_deep_and_a_flat_taxonomy_can_be_drawn():
 
 
 def test_stress_chart_shows_the_stress():
-    S, codes, names, groups, group_names = example()
+    S, codes, names, groups, _ = example()
     stress = structure.class_stress(S, codes)
-    left, right = plots.stress_chart(S, codes, names, groups, group_names, 4).axes[:2]
+    left, right = plots.stress_chart(S, codes, names, groups, 4).axes[:2]
     assert np.allclose([bar.get_height() for bar in left.patches], np.sort(stress)[::-1])
     assert right.get_yticklabels()[0].get_text().startswith(figures.shortened(names[stress.argmax()], 18))
     shades = [bar.get_facecolor() for bar in left.patches]
@@ -385,7 +384,7 @@ def test_structure_of_few_classes_and_without_groups_can_be_drawn():
     S, codes, names, _, _ = example(3)
     for figure in (
         plots.stress_chart(S, codes, names),
-        plots.stress_chart(S, codes, names, np.zeros(3, int), ["all classes"]),
+        plots.stress_chart(S, codes, names, np.zeros(3, int)),
         plots.bit_correlations({"one bit": codes[:, :1]}),
         plots.code_maps({"flat": np.zeros((3, 2))}, np.zeros(0, int)),
         plots.tanglegram(codes[:2], Hierarchy((("a",), ("b",))), names[:2]),
@@ -540,7 +539,6 @@ def test_smoothed_curves_have_no_edge_effects():
         (lambda: plots.closest_pairs(np.eye(2), {}, ["a", "b"]), "no sets of centers"),
         (lambda: plots.class_dendrogram(np.eye(1), ["a"]), "at least 2 classes"),
         (lambda: plots.quantization_histogram(np.array([[3.0]])), "apply tanh first"),
-        (lambda: plots.bars_with_intervals({}, "mAP"), "no rows"),
         (lambda: plots.tanglegram(np.ones((2, 4)), Hierarchy((("a",),) * 3), ["a", "b"]), "2 codes, 3 classes"),
         (lambda: plots.tanglegram(np.ones((2, 4)), None, ["a", "b"]), "no class hierarchy"),
         (lambda: plots.bit_meanings(np.ones((2, 4)), np.zeros(2, int), ["all"]), "all classes are in one super-class"),
