@@ -42,6 +42,9 @@ def test_training_numbers_are_those_of_whole_steps_and_pairs():
     assert "| cnn | 32 | 128 | 1,000 | 1,600 (× 1.61) | 2,200 (× 2.19) | 42% | 42% |" in lines
     assert any("No GPU" in line for line in lines)
     assert "float32: -0.010 (-0.020 to +0.000) top-1" in lines[-1] and "time to 0.270 × 0.50 of its" in lines[-1]
+    one = dict(epochs=10, batch=64, lr=0.003, images=90_000, seeds=1, val=0.25, deviation=None, minus_default=gap)
+    *_, row = scale_page.training_numbers(dict(speed=part, gpu=None, tuning=dict(schedules=[one])))
+    assert row == "| 10 | 64 | 0.003 | 90,000 | 1 | 0.250 | – | -0.010 (-0.020 to +0.000) |"
     with_gpu = scale_page.training_numbers(dict(speed=part, gpu=part | dict(device="a GPU"), trainings=None))
     assert sum("a GPU" in line for line in with_gpu) == 1 and not any("No GPU" in line for line in with_gpu)
 
