@@ -88,8 +88,8 @@ def schedules_tried(schedules: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in schedules:
         gap, deviation = interval(row["minus_default"], 3, "+"), row["deviation"]
         lines.append(
-            f"| {row['epochs']} | {row['batch']} | {row['lr']:g} | {row['images']:,} | {row['seeds']} | {row['val']:.3f} "
-            f"| {'–' if deviation is None else f'{deviation:.3f}'} | {gap} |"
+            f"| {row['epochs']} | {row['batch']} | {row['lr']:g} | {row['images']:,} | {row['seeds']} "
+            f"| {row['val']:.3f} | {'–' if deviation is None else f'{deviation:.3f}'} | {gap} |"
         )
     return lines
 
