@@ -77,21 +77,24 @@ def kept(epoch: int, checkpoint: bool, best: int) -> str:
 
 
 @contextmanager
-def device_told(device: str, step: int, what: Callable[[], str]) -> Iterator[None]:
-    """Turn errors of a device that failed during `step` into a DeviceLost; `what()` says what is kept."""
+def device_told(device: str, when: str, what: Callable[[], str]) -> Iterator[None]:
+    """Turn errors of a device that failed in the block into OutOfMemory or DeviceLost.
+
+    `when` names the work, as in "at step 3"; `what()` says what is kept.
+    """
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(
-            f"{device} ran out of memory at step {step}, beside the step itself ({_first_line(error)}); {what()}. Free "
-            "memory there, or train with a smaller net or batch; the same command goes on from what is kept"
+            f"{device} ran out of memory {when} ({_first_line(error)}); {what()}. Free memory there, or set a smaller "
+            "net or batch; the same command goes on from what is kept"
         ) from error
     except RuntimeError as error:
         text = _first_line(error)
         if not isinstance(error, torch.AcceleratorError) and not any(sign in text for sign in LOST):
             raise
         raise DeviceLost(
-            f"{device} stopped working at step {step} ({text}); {what()}. Start Python (the notebook's kernel) anew "
+            f"{device} stopped working {when} ({text}); {what()}. Start Python (the notebook's kernel) anew "
             "and repeat the same command: it goes on from what is kept; device='cpu' does so without the device"
         ) from error
 

@@ -47,11 +47,14 @@ def predict(
 
     Features [N, D], a float tensor, are passed on as they are; lazy images are made batch by batch. On a GPU the
     outputs come back in one copy at the end, up to a gigabyte of them; with `keep` they stay there.
+
+    Raises `shc.failures.OutOfMemory` and `DeviceLost`.
     """
     was_training, device = model.training, resolve_device(device)
     model.to(device).eval()
     images = images.to(device) if isinstance(images, LazyImages) else images
-    with cpu_threads(threads):
+    passing = f"while {len(images):,} images passed through the network, {batch} at a time"
+    with cpu_threads(threads), failures.device_told(device, passing, lambda: "their outputs are lost"):
         rows = torch.arange(len(images), device=None if isinstance(images, LazyImages) else images.device).split(batch)
         found: Tensor | None = None  # one tensor: many small ones between large batches would leave holes in memory
         first = 0
@@ -220,7 +223,7 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = schedule.lr * group["scale"] * factor
             model.train()
-            with failures.device_told(device, done + 1, kept), settings(seen):
+            with failures.device_told(device, f"at step {done + 1}", kept), settings(seen):
                 x = to_device(next(drawn), device)
                 try:
                     given = None if draws is None else draws[rows][part]
@@ -244,7 +247,7 @@ def fit(
             last = at + batch > usable
             if (done - 1) % every and not last and bad is None:
                 continue
-            with failures.device_told(device, done, kept), deterministic(schedule.deterministic, device):
+            with failures.device_told(device, f"at step {done}", kept), deterministic(schedule.deterministic, device):
                 bad = bad or watch.found()
                 value = total.item()
                 if last and bad is None and not failures.finite(model):

@@ -251,6 +251,23 @@ def test_a_device_that_disappears_says_how_to_go_on(tmp_path, error):
     assert same(whole.state_dict(), resumed.state_dict())
 
 
+@pytest.mark.parametrize(
+    "error, kind",
+    [
+        (torch.AcceleratorError("CUDA error: gone"), failures.DeviceLost),
+        (torch.OutOfMemoryError("full"), failures.OutOfMemory),
+    ],
+)
+def test_a_pass_over_images_tells_what_happened_to_the_device(error, kind):
+    class Broken(torch.nn.Module):
+        def forward(self, x):
+            raise error
+
+    told = rf"^cpu .* while 6 images passed through the network, 4 at a time \({error}\); their outputs are lost"
+    with pytest.raises(kind, match=told):
+        predict(Broken(), task()[0][:6], batch=4)
+
+
 def test_other_errors_are_left_as_they_are():
     def breaks(outputs, labels):
         raise RuntimeError("size mismatch")
