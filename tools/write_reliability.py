@@ -54,7 +54,7 @@ def table(tests: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A row for each test, a column for each thing that any of them counted, and what they add up to."""
     names = [name for counts in tests.values() for name in counts if name not in KNOWN]
     columns = list(dict.fromkeys(names))
-    rows = [[name, *(told(counts.get(column)) for column in columns)] for name, counts in tests.items()]
+    rows = [[told(name), *(told(counts.get(column)) for column in columns)] for name, counts in tests.items()]
     if len(rows) > 1:
         rows.append(["**all**", *(together([t.get(column) for t in tests.values()], column) for column in columns)])
     head = ["", *(column.replace("_", " ") for column in columns)]
