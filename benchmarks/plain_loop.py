@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from shc.training import Schedule, one_cycle
+from shc.schedule import Schedule, one_cycle
 
 
 class Images(Dataset[tuple[Tensor, int]]):
@@ -29,7 +29,7 @@ class Images(Dataset[tuple[Tensor, int]]):
 
 
 def random_transform(schedule: Schedule, size: int) -> transforms.Compose:
-    """Flip, translate, scale to [−1, 1], erase: as often and as much as `shc.training.augment` does.
+    """Flip, translate, scale to [−1, 1], erase: as often and as much as `shc.augmentation` does.
 
     Torchvision's forms for tensors: on single images of 32 px they are faster than those for PIL images.
     """

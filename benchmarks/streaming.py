@@ -28,7 +28,8 @@ from shc import runs
 from shc.datasets import streams
 from shc.datasets.streams import FileImages, ahead, packed
 from shc.datasets.survey import survey
-from shc.training import Schedule, fit, predict
+from shc.schedule import Schedule
+from shc.training import fit, predict
 
 PIECE = 500  # pictures that are written at a time
 POINTS = 20  # at which memory is noted

@@ -33,7 +33,8 @@ from training_summary import by_schedule, compared, in_turns, in_words
 
 from shc import runs
 from shc.config import ClassifierConfig
-from shc.training import Schedule, resolve_device
+from shc.devices import resolve_device
+from shc.schedule import Schedule
 
 LARGE = ("resnet34",)  # nets that only a GPU, or --full, measures
 TRIED = [  # schedules beside the default: epochs, batch, lr

@@ -16,10 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from shc import datasets, label_sets, models
 from shc.config import ClassifierConfig
 from shc.datasets import ImageSet
+from shc.devices import cpu_threads
 from shc.pipeline import KERNEL
+from shc.schedule import Schedule
 from shc.stages import positions
 from shc.tasks import new_classifier
-from shc.training import Schedule, cpu_threads, fit, predict
+from shc.training import fit, predict
 
 SETTINGS = KERNEL
 UNSET = dict.fromkeys(SETTINGS, "")

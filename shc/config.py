@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from shc.devices import resolve_device
 from shc.models import CNNS, NETS
-from shc.training import Schedule, resolve_device
+from shc.schedule import Schedule
 
 SIMILARITY_SOURCES = ("classifier", "hierarchy", "names", "features", "exact")
 CENTER_KINDS = ("semantic", "permuted", "distance", "random", "csq")

@@ -70,7 +70,7 @@ def encode(
     `kind` names the centers that the hasher was trained towards. `retry` makes those shards again in which images could
     not be read. Raises RunError, or ParameterError, for what cannot be encoded, or not into this store.
     """
-    from shc.training import resolve_device
+    from shc.devices import resolve_device
 
     if (images is None) == (split is None):
         raise ParameterError("give either --images FOLDER or --split NAME")
@@ -144,9 +144,10 @@ def load(task: Task) -> "Callable[[Tensor], Tensor]":
 
     It is kept for a process's next job.
     """
+    from shc.devices import resolve_device
     from shc.models import codes_from
     from shc.stages import load_hasher, variant_of
-    from shc.training import predict, resolve_device
+    from shc.training import predict
 
     run = Run(task.run)
     if not run.path.is_dir():

@@ -17,10 +17,11 @@ from shc.config import ClassifierConfig, HasherConfig
 from shc.datasets import ImageSet
 from shc.datasets.cache import cache_folder, trim
 from shc.datasets.streams import rows_of
+from shc.devices import resolve_device
 from shc.models import Backbone
 from shc.runs import Run, RunError, artifact_key, digest, read_arrays, write_arrays
 from shc.tasks import load_classifier, new_classifier
-from shc.training import predict, resolve_device
+from shc.training import predict
 
 SPLITS = ("val", "query", "query_seen", "database", "train")
 CHUNK = 2000  # images at a time: those of a large set need not be in memory together

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from shc import bounds, constructions, hamming, label_sets, methods, metrics, stages
 from shc.centers import check_similarity, solve
 from shc.datasets import ImageSet
+from shc.devices import cpu_threads
 from shc.models import codes_from
 from shc.runs import Run
 from shc.similarity import spearman_upper
-from shc.training import cpu_threads
 
 DECAY = 1e-3  # weight decay of the linear layer; mAP on validation hardly moves between 0 and 1e-2
 

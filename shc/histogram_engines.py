@@ -100,7 +100,7 @@ def count_torch(
     """Products of ±1 codes on a device, in pieces of PAIRS; in bfloat16 on a GPU, where that is exact."""
     import torch
 
-    from shc.training import resolve_device
+    from shc.devices import resolve_device
 
     where = resolve_device(device or "auto")
     kind = torch.bfloat16 if where.startswith("cuda") and part.bits <= 256 else torch.float32

@@ -30,7 +30,8 @@ from shc.config import (
 )
 from shc.datasets import ImageSet
 from shc.runs import Run, RunError, library_versions, today
-from shc.training import Record, predict
+from shc.training import predict
+from shc.training_state import Record
 
 MEASURES = (
     "mAP@ALL", "mAP@100", "mAP@1000", "super_mAP@ALL", "nDCG@100", "mAHP@250", "P@H<=2", "empty@H<=2",

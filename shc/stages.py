@@ -20,6 +20,7 @@ from shc.center_history import pack_history, unpack_history
 from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig, SimilarityConfig
 from shc.control_centers import blended, control_centers
 from shc.datasets import ImageSet
+from shc.devices import resolve_device
 from shc.features import SPLITS, backbone_features, features_of, hasher_features, predict_split
 from shc.features import classifier_features as classifier_features  # notebooks look for it here
 from shc.hierarchy import Hierarchy
@@ -27,7 +28,8 @@ from shc.models import Hasher, codes_from
 from shc.name_embeddings import name_embeddings
 from shc.runs import Artifact, MissingArtifact, Run, RunError, artifact_key
 from shc.tasks import load_classifier, new_classifier, new_hasher, new_task
-from shc.training import Record, fit, predict, resolve_device
+from shc.training import fit, predict
+from shc.training_state import Record
 
 
 def start(run: Run, config: Data) -> ImageSet:

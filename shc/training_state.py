@@ -1,14 +1,50 @@
-"""What a training consists of besides its records: optimizer and weights, and both as the tensors of a checkpoint."""
+"""What a training remembers: its optimizer, its records, its best epoch, and all of it as a checkpoint."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from shc import failures
 from shc.runs import RunError
 from shc.schedule import OPTIMIZERS, Schedule
+
+# step, epoch, steps, loss, terms, lr, val (None between validations), images_per_second, seconds, left, memory,
+# device, dtype, batch
+Record = dict[str, Any]
+
+
+@dataclass
+class Progress:
+    """How far a training is: its records, and the weights of the epoch with the best validation value."""
+
+    history: list[Record] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_value: float = float("-inf")
+    epochs: int = 0  # finished
+    seconds: float = 0.0  # that processes before this one took
+
+    @property
+    def steps(self) -> int:
+        """Steps made until the last record."""
+        return int(self.history[-1]["step"]) if self.history else 0
+
+    def judge(self, value: float, model: nn.Module) -> None:
+        """Keep the model's weights if their validation value is the best so far."""
+        if value > self.best_value:
+            self.best_value = value
+            self.best = {name: weights.detach().clone() for name, weights in model.state_dict().items()}
+
+    def kept(self, model: nn.Module, checkpoint: bool) -> str:
+        """What a failure leaves; the model gets the best epoch's weights, so that its own may be lost."""
+        judged = [r for r in self.history if r["val"] is not None]
+        with suppress(RuntimeError):  # of a device that is gone
+            model.load_state_dict(self.best or model.state_dict())
+        epoch = max(judged, key=lambda r: r["val"])["epoch"] if self.best else 0
+        return failures.kept(self.epochs, checkpoint, epoch)
 
 
 def new_optimizer(model: nn.Module, schedule: Schedule, kind: str) -> torch.optim.Optimizer:

@@ -9,7 +9,8 @@ from torch import nn
 
 from shc import methods
 from shc.launch import ranks
-from shc.training import Schedule, fit
+from shc.schedule import Schedule
+from shc.training import fit
 
 METHODS = {"cross_entropy": "", "dpsh": "", "mds": "batch_norm=false, bank=20", "shrewd": ""}
 CLASSES, BITS = 4, 12

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from shc.training import Schedule, augment, one_cycle, to_float
+from shc.augmentation import augment, to_float
+from shc.schedule import Schedule, one_cycle
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

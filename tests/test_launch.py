@@ -13,10 +13,12 @@ import torch
 
 import shc
 from shc import cli
+from shc.augmentation import augment
 from shc.launch import Ranks, launch
 from shc.runs import ForeignArtifact, Run, RunError
+from shc.schedule import Schedule
 from shc.train_job import Onlooker, configs
-from shc.training import Schedule, augment, fit
+from shc.training import fit
 
 ROOT = Path(shc.__file__).resolve().parent.parent
 

@@ -14,7 +14,8 @@ from shc.datasets import ImageSet, reading, streams
 from shc.datasets.streams import FileImages, LazyImages, ahead, images_of_files, packed
 from shc.methods import Task
 from shc.runs import RunError
-from shc.training import Schedule, fit, predict
+from shc.schedule import Schedule
+from shc.training import fit, predict
 
 SIZE, COUNT = 16, 150
 

@@ -7,9 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from shc.augmentation import augment, to_float
+from shc.devices import cpu_threads, resolve_device
 from shc.models import Classifier, SmallCNN
 from shc.runs import Run
-from shc.training import Schedule, augment, cpu_threads, fit, one_cycle, predict, resolve_device, to_float
+from shc.schedule import Schedule, one_cycle
+from shc.training import fit, predict
 
 MEASURED = ("seconds", "images_per_second", "left", "memory")  # another in every run
 SCHEDULE = Schedule(epochs=4, batch=16, lr=0.01, seed=3, threads=1, eval_every=1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from shc import failures, launch, training
+from shc import failures, launch, training, training_step
 from shc.augmentation import augment, to_float
 from shc.config import ClassifierConfig
 from shc.devices import deterministic, fastest, memory_used, resolve_device, seeded
@@ -340,7 +340,7 @@ def test_memory_that_shrinks_in_the_middle_of_an_epoch_loses_no_image():
 
 def test_the_faster_number_format_is_timed_once_and_kept(tmp_path, monkeypatch):
     timed = []
-    monkeypatch.setattr(training, "fastest", lambda tries, device: timed.append(list(tries)) or "bfloat16")
+    monkeypatch.setattr(training_step, "fastest", lambda tries, device: timed.append(list(tries)) or "bfloat16")
     run, plan = Run(tmp_path), schedule(dtype="auto", device="auto")
     first = fit(network(), loss, *task(), plan, checkpoint=run.checkpoint("c", "k"))
     records = [next(first) for _ in range(3)]

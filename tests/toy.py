@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from shc.constructions import feasible_centers
+from shc.devices import cpu_threads
 from shc.methods import Task, build, info
 from shc.metrics import evaluate
 from shc.models import codes_from
-from shc.training import cpu_threads
 
 CLASSES, DIM, ROWS, BITS, BATCH, EPOCHS = 10, 32, 300, 16, 60, 40
 

@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from shc import methods, metrics
+from shc.augmentation import to_float
 from shc.hierarchy import Hierarchy
 from shc.models import Hasher, codes_from
-from shc.training import predict, to_float
+from shc.training import predict
 
 
 def pictures(means, generator):

@@ -106,7 +106,7 @@ def interpolated(images: "Tensor", size: int) -> "Tensor":
     """uint8 [N, 3, size, size] of uint8 [N, 1 or 3, S, S]; an image's pixels do not depend on those beside it."""
     import torch
 
-    from shc.training import cpu_threads
+    from shc.devices import cpu_threads
 
     with cpu_threads(1):  # a second thread, waiting for the other, loses tenfold on a busy machine
         small = torch.nn.functional.interpolate(images.float(), size=(size, size), mode="bilinear", antialias=True)

@@ -17,8 +17,8 @@ from torch import Generator, Tensor
 
 from shc.datasets import ImageSet, Options
 from shc.datasets.cache import cached_images
+from shc.devices import cpu_threads
 from shc.hierarchy import Hierarchy
-from shc.training import cpu_threads
 
 # Images per class at scale 1: with 100 classes the sizes of the CIFAR-100 retrieval protocol.
 PER_CLASS = {"train": 100, "val": 20, "query": 50, "query_seen": 50, "database": 450}
