@@ -114,7 +114,11 @@ class Training(Step):
         """The training loop's settings."""
         names = {field.name for field in fields(Schedule)}
         shared = {name: value for name, value in asdict(self).items() if name in names}
-        return Schedule(**(shared | {"device": resolve_device(self.device)}))
+        return Schedule(**(shared | self.where()))
+
+    def where(self) -> dict[str, Any]:
+        """The device, resolved, and the threads: where trained networks are applied as well."""
+        return dict(device=resolve_device(self.device), threads=self.threads)
 
 
 @dataclass(frozen=True)

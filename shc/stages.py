@@ -20,7 +20,6 @@ from shc.center_history import pack_history, unpack_history
 from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig, SimilarityConfig
 from shc.control_centers import blended, control_centers
 from shc.datasets import ImageSet
-from shc.devices import resolve_device
 from shc.features import SPLITS, backbone_features, features_of, hasher_features, predict_split
 from shc.features import classifier_features as classifier_features  # notebooks look for it here
 from shc.hierarchy import Hierarchy
@@ -109,12 +108,11 @@ def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> It
         (x, labels), (x_val, labels_val) = images.split("train"), images.split("val")
         y, y_val = positions(images, labels), positions(images, labels_val)
         model = new_classifier(images, config)
-        where: dict[str, Any] = dict(device=resolve_device(config.device), threads=config.threads)
+        where = config.where()
         part: torch.nn.Module = model
         if frozen := config.features == "frozen":  # the last layer alone, on features
             kept = backbone_features(model.backbone, images, config, **where)
             part, x, x_val = model.head, kept["train"], kept["val"]
-
         x_val = x_val.to(where["device"])  # once, not at every validation
 
         def accuracy(net: torch.nn.Module) -> float:
@@ -285,7 +283,7 @@ def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "
         yield from run.load("hasher", variant).meta["extra"]["history"]
         return
     with run.alone():
-        where: dict[str, Any] = dict(device=resolve_device(config.device), threads=config.threads)
+        where = config.where()
         start_net = net if config.init == "classifier" else None
         model = new_hasher(start_net, images, classifier, bits, config).to(where["device"])
         inside = [split for split in SPLITS if split in images.splits]
