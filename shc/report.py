@@ -120,7 +120,8 @@ def width_on_screen(file: Path) -> int:
     with file.open("rb") as data:
         head = data.read(2048)  # size and, after the colours, the chunk with pixels per metre
     pixels, at = int.from_bytes(head[16:20], "big"), head.find(b"pHYs")
-    return round(pixels * DPI / (int.from_bytes(head[at + 4 : at + 8], "big") * 0.0254)) if at > 0 else pixels
+    per_metre = int.from_bytes(head[at + 4 : at + 8], "big") if at > 0 else 0
+    return round(pixels * DPI / (per_metre * 0.0254)) if per_metre else pixels
 
 
 def figure(file: Path, notebooks: Mapping[str, Mapping[str, Any]]) -> str:

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from shc import pipeline
+from shc.files import read_plain_yaml
 from shc.parameters import Parameter, ParameterError, check_values, fitting, parameters_of
 from shc.runs import RunError
-from shc.untrusted import check_depth
 
 DEFAULT_NOTEBOOK = "method_run"
 DEFAULT_SHARED = ("data", "scale", "size", "protocol", "fold", "epochs", "seed")  # what method_run's stage 1 depends on
@@ -146,8 +146,7 @@ def _content(file: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        check_depth(text := file.read_text(encoding="utf-8"))
-        content = yaml.safe_load(text)
+        content = read_plain_yaml(file)
     except FileNotFoundError as error:
         raise SweepError(f"there is no file {file}; name a sweep file such as benchmarks/comparison.yaml") from error
     except yaml.YAMLError as error:
