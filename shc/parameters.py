@@ -136,7 +136,7 @@ def fitting(parameter: Parameter, value: Any, shown: Any = None) -> Any:
         quotes = "; write it in quotes" if parameter.kind == "str" else ""
         raise ParameterError(
             f"{parameter.name}={told(shown)} is not of type {parameter.kind}{quotes}; "
-            f"it is {parameter.help or 'a parameter'}, by default {parameter.default!r}"
+            f"it is {parameter.help or 'a parameter'}, by default {told(parameter.default)}"
         )
     return value
 

@@ -128,7 +128,7 @@ def figure(file: Path, notebooks: Mapping[str, Mapping[str, Any]]) -> str:
     """A picture of the run, with a caption that leads to the cell that drew it."""
     alt = file.with_suffix(".txt")
     text = escape(
-        (alt.read_text(encoding="utf-8") if alt.exists() and not alt.is_symlink() else "").strip()
+        (alt.read_text(encoding="utf-8", errors="replace") if alt.exists() and not alt.is_symlink() else "").strip()
         or file.stem.replace("_", " ")
     )
     source, link = base64.b64encode(file.read_bytes()).decode(), ""

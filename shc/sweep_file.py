@@ -217,7 +217,7 @@ def _shared(content: Mapping[str, Any], notebook: Path, known: Mapping[str, Para
             f"`shared` needs a notebook with the parameters base and base_only; {notebook.name} lacks them"
         )
     for name in names:
-        if name not in known or name in (*OWN, *WHERE):
+        if not isinstance(name, str) or name not in known or name in (*OWN, *WHERE):
             near = _near(str(name), sorted(set(known) - {*OWN, *WHERE}))
             raise SweepError(f"shared: {name!r} is no parameter that cells of {notebook.name} could share; {near}")
     return tuple(names)

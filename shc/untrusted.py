@@ -63,7 +63,10 @@ def check_npy(stream: IO[bytes], size: int, name: str = "it") -> None:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     if version not in ((1, 0), (2, 0)):
         raise TooLarge(f"{name} has version {version} of the .npy format; 1 and 2 are read")
-    shape, _, dtype = read(stream)
+    try:
+        shape, _, dtype = read(stream)
+    except Exception as error:  # what Python's tokenizer and parser, and NumPy's types come across
+        raise TooLarge(f"the header of {name} is damaged ({type(error).__name__})") from error
     if dtype.hasobject:
         raise TooLarge(f"{name} holds Python objects, which are never read")
     announced = math.prod(shape) * max(dtype.itemsize, 1)  # a million texts of no letters take no byte

@@ -44,11 +44,15 @@ def fuzz(target, prepare, folder, few=10):
     tally, most, started = Counter(), 0, resident(reset=True)
 
     def one(data):
-        nonlocal most
+        nonlocal most, end
         read = prepare(data.draw)  # also when the time is over: hypothesis wants to see the same draws
         if time.monotonic() > end:
             return
-        outcome, taken = watched(read, folder)
+        try:
+            outcome, taken = watched(read, folder)
+        except BaseException:
+            end = math.inf  # hypothesis wants to see it again
+            raise
         tally[outcome] += 1
         most = max(most, taken)
 
@@ -63,12 +67,12 @@ def fuzz(target, prepare, folder, few=10):
         try:
             again()
         except BaseException:
-            end = math.inf  # to see the same again
             print(f"{target}: seed {number}, after {tally.total():,} inputs")
             raise
     grown = resident() - started
     assert grown < MOST, f"{target}: the process grew by {grown / 2**20:.0f} MiB over {tally.total():,} inputs"
     assert tally["refused"], f"{target}: no input was refused; the damage does not reach the reader"
+    print(f"{target}: {dict(tally)}, {most / 2**20:.0f} MiB in one, {grown / 2**20:.0f} MiB grown")
     reliability.count(
         "fuzzing", target, seconds=reliability.number(few, 120), examples=tally.total(), accepted=tally["accepted"],
         refused=tally["refused"], most_memory_mb=round(max(most, grown) / 2**20),
@@ -99,7 +103,8 @@ def watched(read, folder):
 
 def accepted(read, folder):
     """Whether a valid input is read; once beforehand, so that imports are neither timed nor traced."""
-    read()
+    with warnings.catch_warnings(action="ignore"):
+        read()
     return watched(read, folder)[0] == "accepted"
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import warnings
 import zipfile
 
 import numpy as np
@@ -43,13 +44,13 @@ def test_npz(tmp_path):
             file.write_bytes(damaged(draw, whole))
             return read
         stream, packing = io.BytesIO(), draw(st.sampled_from((0, 8, 8, 12, 14)))
-        with zipfile.ZipFile(stream, "w", packing) as archive:
+        with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(stream, "w", packing) as archive:
             for name, content in members.items():
                 forge = draw(st.sampled_from(("no", "no", "header", "bytes", "twice", "gone", "name", "large")))
                 content = npy(draw, np.arange(3.0)) if forge == "header" else content
                 content = damaged(draw, content) if forge == "bytes" else content
                 content = content + bytes(2**20) if forge == "large" else content
-                name = draw(st.sampled_from(("../x.npy", "", "a" * 300, "S"))) if forge == "name" else name
+                name = draw(st.sampled_from(("../x.npy", "x", "a" * 300, "S"))) if forge == "name" else name
                 for _ in range({"twice": 2, "gone": 0}.get(forge, 1)):
                     archive.writestr(name, content)
             if archive.filelist and draw(st.booleans()):  # what the directory says
