@@ -7,6 +7,7 @@ identity; everything else is.
 import hashlib
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -48,6 +49,13 @@ class Step:
 
     def check(self) -> None:
         """Check values beyond their types."""
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Self:
+        """The step with these stored parameters; ConfigError for one that no step of this kind has."""
+        if unknown := set(stored) - {field.name for field in fields(cls)}:
+            raise ConfigError(f"{min(unknown)!r} is no parameter of {cls.__name__}; delete params.yaml and begin at 01")
+        return cls(**stored)
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result, without those that only say where it is computed."""

@@ -163,6 +163,17 @@ def read_json(file: Path) -> dict[str, Any]:
     return value
 
 
+def check_entries(file: Path, kinds: Mapping[str, tuple[type, Any]]) -> dict[str, Any]:
+    """As `read_json`; RunError also unless its entries are of these kinds and hold values of the kind given second."""
+    found = read_json(file)
+    for name, (kind, inside) in kinds.items():
+        value = found.get(name, kind())
+        values = value.values() if isinstance(value, dict) else value
+        if not isinstance(value, kind) or not all(isinstance(one, inside) for one in values):
+            raise RunError(f"{file}: {name!r} holds {str(value)[:60]!r}; delete the file and run the notebooks again")
+    return found
+
+
 def read_yaml(file: Path) -> dict[str, Any]:
     """A mapping of plain values from a YAML file that `write_yaml` made, empty if there is none.
 
@@ -173,14 +184,21 @@ def read_yaml(file: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
     try:
-        check_text(file, MOST_PARAMETERS)
-        check_depth(text := file.read_text(encoding="utf-8"))
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
-            raise ValueError("it refers to its own parts")
-        stored = yaml.safe_load(text)
+        stored = read_plain_yaml(file)
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
         why = str(error).splitlines()[0]
         raise RunError(f"{file} is not readable YAML ({why}); delete it and run notebook 01 again") from error
     if not isinstance(stored, dict):
         raise RunError(f"{file} must hold a mapping of steps to parameters; delete it and run notebook 01 again")
     return stored
+
+
+def read_plain_yaml(file: Path) -> Any:
+    """What a small YAML file holds; ValueError or YAMLError if it is none, is large or deep, or holds references."""
+    import yaml
+
+    check_text(file, MOST_PARAMETERS)
+    check_depth(text := file.read_text(encoding="utf-8"))
+    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
+        raise ValueError("it refers to its own parts; write them out")
+    return yaml.safe_load(text)

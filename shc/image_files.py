@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from shc.runs import RunError
+from shc.untrusted import check_text
 
 FORMATS = {  # Pillow's name of the format of each suffix that is read
     ".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".webp": "WEBP",
@@ -29,6 +30,7 @@ NOT_READ = (  # pictures all the same: cameras' and phones', drawings, and files
     ".svg", ".svgz", ".eps", ".wmf", ".emf", ".psd", ".xcf",
 )  # fmt: skip
 MOST_PIXELS = 100_000_000  # a picture of more is refused: small files can unpack to more than the memory holds
+MOST_FILE = 2**30  # bytes
 # what concerns one file only; any other failure is the disk's
 ONE_FILE = (None, errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
@@ -101,6 +103,8 @@ def read_image(file: str | Path | io.BytesIO, size: int, draft: bool = False) ->
     from PIL import Image, ImageOps
 
     try:
+        if not isinstance(file, io.BytesIO):
+            check_text(Path(file), MOST_FILE)  # a pipe or a device would never end
         # Pillow muses about odd files
         with warnings.catch_warnings(action="ignore"), Image.open(file, "r", _decoders()) as opened:
             if opened.width * opened.height > MOST_PIXELS:

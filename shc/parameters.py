@@ -16,6 +16,8 @@ from typing import Any
 from shc.runs import RunError
 
 TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
+LARGEST = 2**63 - 1  # of whole numbers; Python's have no end, and those of 4,300 digits cannot even be shown
+LONGEST = 100  # characters of a value in a message
 
 
 class ParameterError(ValueError):
@@ -39,9 +41,11 @@ def parameters_of(notebook: Mapping[str, Any]) -> dict[str, Parameter]:
     >>> parameters_of({"cells": [cell]})["bits"]
     Parameter(name='bits', kind='int', default=32, help='code length')
     """
-    source = "\n".join(
-        "".join(cell["source"]) for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])
-    )
+    try:
+        cells = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])]
+        source = plain("\n".join("".join(cell["source"]) for cell in cells))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"its cells are not those of a notebook of format 4 ({error!r:.80})") from error
     tree = parsed(source)
     comments = {
         token.start[0]: token.string.lstrip("# ")
@@ -57,19 +61,30 @@ def parameters_of(notebook: Mapping[str, Any]) -> dict[str, Parameter]:
             raise RunError(f"parameter {name} has type {kind}; allowed are {', '.join(TYPES)}")
         try:
             default = ast.literal_eval(line.value)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:  # the latter for {[]: 1}
             raise RunError(f"parameter {name} must be a literal, not {ast.unparse(line.value)}") from error
-        found[name] = Parameter(name, kind, default, comments.get(line.lineno, ""))
+        parameter = Parameter(name, kind, default, comments.get(line.lineno, ""))
+        try:
+            fitting(parameter, default)
+        except ParameterError as error:
+            raise RunError(f"parameter {name} has a default that is not of type {kind}; write another one") from error
+        found[name] = parameter
     return found
 
 
 def parsed(code: str) -> ast.Module:
     """The syntax tree of a notebook's code without IPython's % and ! lines; RunError showing the line that is wrong."""
-    plain = "\n".join("" if line.startswith(("%", "!")) else line for line in code.splitlines())
     try:
-        return ast.parse(plain)
+        return ast.parse(plain(code))
     except SyntaxError as error:
         raise RunError(f"code does not parse ({error.msg}): {(error.text or '').strip()}") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # no valid text; brackets in brackets in brackets
+        raise RunError(f"code does not parse ({type(error).__name__}): {code[:40]!r} …") from error
+
+
+def plain(code: str) -> str:
+    """Code without IPython's % and ! lines, which are left empty."""
+    return "\n".join("" if line.startswith(("%", "!")) else line for line in code.splitlines())
 
 
 def parse_settings(settings: Sequence[str], known: Mapping[str, Mapping[str, Parameter]]) -> dict[str, Any]:
@@ -101,7 +116,7 @@ def typed(parameter: Parameter, text: str) -> Any:
         return text
     try:
         value = ast.literal_eval({"true": "True", "false": "False"}.get(text.lower(), text))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         value = None
     return fitting(parameter, value, text)
 
@@ -116,13 +131,27 @@ def fitting(parameter: Parameter, value: Any, shown: Any = None) -> Any:
     if parameter.kind == "float" and type(value) in (int, str):
         with suppress(ValueError, OverflowError):
             value = float(value)
-    if type(value) is not TYPES[parameter.kind] or (isinstance(value, float) and not math.isfinite(value)):
+    odd = (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, int) and abs(value) > LARGEST)
+    if type(value) is not TYPES[parameter.kind] or odd:
         quotes = "; write it in quotes" if parameter.kind == "str" else ""
         raise ParameterError(
-            f"{parameter.name}={shown!r} is not of type {parameter.kind}{quotes}; "
-            f"it is {parameter.help or 'a parameter'}, by default {parameter.default!r}"
+            f"{parameter.name}={told(shown)} is not of type {parameter.kind}{quotes}; "
+            f"it is {parameter.help or 'a parameter'}, by default {told(parameter.default)}"
         )
     return value
+
+
+def told(value: Any) -> str:
+    """A value for a message, shortened where it is long.
+
+    >>> told("a" * 1000)[-8:]
+    'aaaaaa …'
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # of Python, for a number of thousands of digits
+        text = f"a {type(value).__name__} too long to be shown"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
 
 
 def check_values(values: Mapping[str, Any]) -> None:

@@ -22,8 +22,9 @@ import numpy as np
 
 from shc.files import RunError as RunError  # everything that keeps files looks for these here
 from shc.files import atomic_write as atomic_write
-from shc.files import damaged, read_arrays, read_json, read_meta, read_yaml, write_arrays
+from shc.files import check_entries, damaged, read_arrays, read_meta, read_yaml, write_arrays
 from shc.files import digest as digest
+from shc.files import read_json as read_json
 from shc.locks import held
 
 # artifact → file format and the notebook that makes it
@@ -38,6 +39,10 @@ ARTIFACTS = {
     "codes": ("npz", "04_hashing_network"),
 }
 FOLDERS = ("notebooks", "figures", "checkpoints")  # in a run
+RESULTS: dict[str, tuple[type, Any]] = {  # entries of results.json that are read, and what stands in them
+    "headlines": (dict, str), "seconds": (dict, int | float), "made_with": (dict, object), "summary": (str, str),
+    "table": (list, list),
+}  # fmt: skip
 RECORD = {"parameters": dict, "fingerprint": str, "inputs": dict, "key": str, "extra": dict}  # of how it was made
 
 
@@ -181,8 +186,8 @@ class Run:
         return Checkpoint(self.path / "checkpoints" / f"{name}.safetensors", key)
 
     def results(self) -> dict[str, Any]:
-        """What has been written by `add_results` so far."""
-        return read_json(self.path / "results.json")
+        """What has been written by `add_results` so far; RunError for entries that reports could not show."""
+        return check_entries(self.path / "results.json", RESULTS)
 
     def add_results(self, **values: Any) -> None:
         """Merge values into results.json."""
@@ -197,7 +202,7 @@ class Run:
     def parameters(self) -> dict[str, dict[str, Any]]:
         """The parameters of every step that was run, from params.yaml."""
         stored = read_yaml(self.path / "params.yaml")
-        if wrong := [step for step, values in stored.items() if not isinstance(values, dict)]:
+        if wrong := [k for k, values in stored.items() if not (isinstance(k, str) and isinstance(values, dict))]:
             raise RunError(
                 f"{self.path / 'params.yaml'} gives no parameters for {wrong[0]!r}; delete it and run notebook 01 again"
             )
@@ -238,7 +243,11 @@ class Checkpoint:
             return None
         if meta.get("key") != self.key:
             return None
-        return {name: torch.from_numpy(array) for name, array in arrays.items()}, meta["state"]
+        try:
+            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        except TypeError:  # texts
+            return None
+        return (tensors, meta["state"]) if isinstance(meta.get("state"), dict) else None
 
     def save(self, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         write_arrays(self.file, {k: _numpy(v) for k, v in tensors.items()}, {"key": self.key, "state": dict(state)})

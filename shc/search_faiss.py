@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from shc.runs import RunError, library_versions, read_arrays, today, write_arrays
-from shc.search import Ball, HammingIndex, Items, Neighbors, SearchError, ragged, whole
+from shc.search import MOST_BITS, Ball, HammingIndex, Items, Neighbors, SearchError, ragged, whole
 
 FILE = "index.safetensors"
 AUTO = 0  # chosen when the first items come
@@ -23,6 +23,11 @@ KINDS: dict[str, dict[str, tuple[int, int, int]]] = {
     "hnsw": {"m": (32, 2, 512), "ef_construction": (80, 1, 1 << 16), "ef_search": (256, 1, 1 << 20)},
     "multihash": {"nhash": (4, 1, 1024), "width": (AUTO, 0, 32), "nflip": (1, 0, 32)},
 }
+
+
+ENGINES = {"flat": "IndexBinaryFlat", "ivf": "IndexBinaryIVF", "hnsw": "IndexBinaryHNSW",
+           "multihash": "IndexBinaryMultiHash"}  # fmt: skip
+LONGEST_HEAD = 64  # bytes that faiss stores before the codes of a flat index
 
 
 class MemoryIndex(HammingIndex):
@@ -83,19 +88,21 @@ class MemoryIndex(HammingIndex):
         self.saved = _state(self.file)
 
     def _load(self, file: Path, asked: dict[str, Any]) -> None:
-        import faiss
-
         try:
             arrays, meta = read_arrays(file)
             kind, options = _options(meta["options"] | {"kind": meta["kind"]})
-            engine = faiss.deserialize_index_binary(arrays["index"])
+            bits, fingerprint = whole("bits", meta["bits"], 1, MOST_BITS), meta["fingerprint"]
+            ids, labels = (_whole_numbers(arrays[name], least) for name, least in (("ids", 0), ("labels", -1)))
+            engine = _engine(kind, arrays["index"], len(ids), -(-bits // 8))
             paths = bytes(arrays["paths"]).decode().split("\0") if arrays["paths"].size else []
-            self.ids, self.labels, self.paths = arrays["ids"], arrays["labels"], np.array(paths, dtype=object)
-            if {len(self.ids), len(self.labels), len(paths) or engine.ntotal} != {engine.ntotal}:
+            if {len(ids), len(labels), len(paths) or engine.ntotal} != {engine.ntotal}:
                 raise ValueError("numbers of items differ")
-        except (RunError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            if len(np.unique(ids)) < len(ids) or not isinstance(fingerprint, str | None):
+                raise ValueError("an id comes twice, or its fingerprint is no text")
+        except Exception as error:  # faiss, and all that an index of nobody's may hold
             raise SearchError(f"{file} is damaged or no index; delete it and fill the index again") from error
-        self._agree(meta["bits"], meta["fingerprint"])
+        self.ids, self.labels, self.paths = ids, labels, np.array(paths, dtype=object)
+        self._agree(bits, fingerprint)
         if asked.get("kind", kind) != kind:
             raise SearchError(f"index {self.uri} is of kind {kind!r}, not {asked['kind']!r}; leave kind out")
         _, self.options = _options(options | asked | {"kind": kind})
@@ -240,6 +247,28 @@ class MemoryIndex(HammingIndex):
         none = np.zeros((len(rows), 0), dtype=np.uint8)
         items = Items(none, self.ids[rows], self.labels[rows], self._paths(rows))
         return ragged(len(queries), query, distances, items)
+
+
+def _engine(kind: str, stored: np.ndarray, count: int, octets: int) -> Any:
+    """The faiss index that was stored as uint8 [n]; ValueError unless it has so many codes of so many bytes."""
+    import faiss
+
+    if kind != "flat":
+        engine = faiss.deserialize_index_binary(stored)
+    elif stored[:4].tobytes() != b"IBxF" or not 0 <= len(stored) - count * octets <= LONGEST_HEAD:
+        raise ValueError("its codes are not as many as its items")
+    else:  # a head and the codes: faiss would believe the head
+        engine = faiss.IndexBinaryFlat(8 * octets)
+        engine.add(np.ascontiguousarray(stored[len(stored) - count * octets :]).reshape(count, octets))
+    if engine.ntotal != count or engine.d != 8 * octets or type(engine).__name__ != ENGINES[kind]:
+        raise ValueError("it is of another kind or length")
+    return engine
+
+
+def _whole_numbers(values: np.ndarray, least: int) -> np.ndarray:
+    if values.dtype != np.int64 or values.ndim != 1 or values.min(initial=least) < least:
+        raise ValueError("its ids or labels are no whole numbers of that kind")
+    return values
 
 
 def _state(file: Path | None) -> tuple[int, int] | None:

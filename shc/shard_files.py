@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 
 from shc.runs import RunError, atomic_write
+from shc.untrusted import TooLarge, check_growth, check_regular
 
 FORMATS = {"parquet": "pyarrow", "lance": "lancedb"}  # and the package that writes it
 METADATA = b"shc"  # key in the schema
+COMPRESSIONS = {"SNAPPY", "UNCOMPRESSED"}  # what Arrow uses by itself; others grow a thousandfold
+ENCODINGS = {"PLAIN", "RLE", "RLE_DICTIONARY", "PLAIN_DICTIONARY", "BIT_PACKED"}
 
 
 def require(package: str, what: str) -> None:
@@ -55,27 +58,91 @@ def write_shard(
         atomic_write(file, lambda target: pq.write_table(table, target, write_page_checksum=True))
 
 
-def read_shard(file: Path, names: list[str]) -> tuple[Any, dict[str, Any]]:
+def read_shard(file: Path, names: list[str], rows: int, words: int) -> tuple[Any, dict[str, Any]]:
     """The named columns of a shard, an Arrow table, and what else is known of it; without names no rows are read.
 
-    Raises RunError if the file is damaged or something else.
+    Raises RunError if the file is damaged or something else, if it holds more than `rows` codes, or codes that are not
+    of so many words: a small file could unpack to far more.
     """
     require(FORMATS[file.suffix[1:]], f"reading {file.suffix[1:]}")
     try:
-        if file.suffix == ".lance":
-            import lancedb
-
-            opened = lancedb.connect(file.parent).open_table(file.stem)  # a folder NAME.lance is the table NAME
-            table, schema = opened.to_arrow().select(names) if names else None, opened.schema
-        else:
-            import pyarrow.parquet as pq
-
-            with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
-                table, schema = parquet.read(columns=names) if names else None, parquet.schema_arrow
-        return table, json.loads(schema.metadata[METADATA])
+        table, schema = (_read_lance if file.suffix == ".lance" else _read_parquet)(file, names, rows, 8 * words)
+        about = json.loads(schema.metadata[METADATA])
+        if not isinstance(about, dict) or not isinstance(about.get("failed"), dict):
+            raise TooLarge("it does not say which images are missing")
+        if table is not None and any(column.null_count for column in table.columns):
+            raise TooLarge("some of its values are missing")
+        return table, about
     except Exception as error:  # Arrow and Lance have many
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunError(f"{file} is damaged or not a shard ({why}); delete it and repeat `shc encode`") from error
+
+
+def _read_parquet(file: Path, names: list[str], rows: int, width: int) -> tuple[Any, Any]:
+    import pyarrow.parquet as pq
+
+    size = check_regular(file)
+    # ids as a dictionary: a long text that stands in every row is then held once
+    with pq.ParquetFile(file, page_checksum_verification=True, read_dictionary=["id"]) as parquet:
+        about, schema = parquet.metadata, parquet.schema_arrow
+        groups = [about.row_group(i) for i in range(about.num_row_groups)]
+        _check_schema(schema, width)
+        for found in (*(group.num_rows for group in groups), sum(group.num_rows for group in groups)):
+            _check_rows(found, rows, width, size)
+        for column in (group.column(i) for group in groups for i in range(group.num_columns)):
+            if column.compression not in COMPRESSIONS or not ENCODINGS.issuperset(column.encodings):
+                raise TooLarge("it is packed in another way than `shc encode` does it")
+            check_growth(column.total_uncompressed_size, size)
+        if not names:
+            return None, schema
+        table = parquet.read(columns=names)
+    if "id" in names:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        chunks = table["id"].chunks
+        lengths = (pc.sum(pc.take(pc.binary_length(c.dictionary), c.indices)).as_py() or 0 for c in chunks)
+        check_growth(sum(lengths), size)
+        table = table.set_column(names.index("id"), "id", table["id"].cast(pa.string()))
+    return table, schema
+
+
+def _read_lance(file: Path, names: list[str], rows: int, width: int) -> tuple[Any, Any]:
+    import lancedb
+    import pyarrow as pa
+
+    size = sum(check_regular(part) for part in file.rglob("*") if part.is_symlink() or not part.is_dir())
+    opened = lancedb.connect(file.parent).open_table(file.stem)  # a folder NAME.lance is the table NAME
+    _check_schema(opened.schema, width)
+    _check_rows(opened.count_rows(), rows, width, size)
+    if not names:
+        return None, opened.schema
+    batches: list[Any] = []
+    for batch in opened.search().select(names).to_batches():
+        batches.append(batch)
+        check_growth(sum(part.nbytes for part in batches), size)
+    fields = [opened.schema.field(name) for name in names]
+    return pa.Table.from_batches(batches, pa.schema(fields)).select(names), opened.schema
+
+
+def _check_schema(schema: Any, width: int) -> None:
+    """Raise TooLarge unless the columns are those that `write_shard` writes, with codes of `width` bytes."""
+    import pyarrow as pa
+
+    code = schema.field("code").type
+    codes = pa.types.is_fixed_size_list(code) and code.list_size == width and code.value_type == pa.uint8()
+    texts = (pa.string(), pa.dictionary(pa.int32(), pa.string()))
+    if (
+        schema.names != ["id", "label", "code"] or schema.field("label").type != pa.int32()
+        or schema.field("id").type not in texts or not (codes or code == pa.binary(width))
+    ):  # fmt: skip
+        raise TooLarge(f"its columns are {', '.join(f'{f.name} {f.type}' for f in schema)}"[:200])
+
+
+def _check_rows(found: int, rows: int, width: int, size: int) -> None:
+    if not 0 <= found <= rows:
+        raise TooLarge(f"it holds {found:,} codes; at most {rows:,} are due")
+    check_growth(found * (width + 4), size)
 
 
 def as_words(column: Any, words: int) -> np.ndarray:

@@ -20,9 +20,10 @@ import numpy as np
 
 from shc.hierarchy import Hierarchy
 from shc.runs import RunError, atomic_write, library_versions, read_json, today
-from shc.shard_files import as_words, read_shard, write_shard
+from shc.shard_files import FORMATS, as_words, read_shard, write_shard
 
 VERSION = 1
+MOST_BITS, MOST_SHARDS, LARGEST = 1024, 1_000_000, 2**40  # that are read
 ABANDONED = 3600  # seconds; no shard takes so long to write
 
 
@@ -87,7 +88,8 @@ class EncodedStore:
             )
         try:
             self.manifest = Manifest(**found)
-        except TypeError as error:
+            _check_values(self.manifest)
+        except (TypeError, ValueError) as error:
             raise RunError(f"{self.folder}/manifest.json is damaged ({error}); encode again elsewhere") from error
 
     @classmethod
@@ -146,7 +148,7 @@ class EncodedStore:
         """Read a shard, without its ids if they are not wanted; RunError if it is missing, damaged or another's."""
         table, failed = self._read(number, [*(["id"] if ids else []), "label", "code"])
         codes = as_words(table["code"], -(-self.bits // 64))
-        expected = min(self.manifest.shard, self.manifest.total - number * self.manifest.shard)
+        expected = self._expected(number)
         if len(codes) + len(failed) != expected:
             raise RunError(
                 f"{self.file(number)} holds {len(codes)} codes and {len(failed)} failures of {expected} images; delete "
@@ -158,11 +160,15 @@ class EncodedStore:
         """Why images of one shard could not be read, by id; reads no rows."""
         return self._read(number, [])[1]
 
+    def _expected(self, number: int) -> int:
+        """Images in a shard, those that could not be read included."""
+        return min(self.manifest.shard, self.manifest.total - number * self.manifest.shard)
+
     def _read(self, number: int, names: list[str]) -> tuple[Any, dict[str, str]]:
         file = self.file(number)
         if not file.exists():
             self.check_complete()
-        table, about = read_shard(file, names)
+        table, about = read_shard(file, names, self._expected(number), -(-self.bits // 64))
         if about.get("key") != self.manifest.key:
             raise RunError(f"{file} belongs to another store than {self.folder}/manifest.json; delete it and repeat")
         return table, about["failed"]
@@ -202,6 +208,31 @@ class EncodedStore:
             with suppress(FileNotFoundError):
                 if time.time() - left.stat().st_mtime > ABANDONED:
                     _delete(left)
+
+
+def _check_values(manifest: Manifest) -> None:
+    """Raise TypeError or ValueError for a manifest that holds what `shc encode` does not write."""
+    for name, least, most in (("bits", 1, MOST_BITS), ("shard", 1, LARGEST), ("total", 0, LARGEST)):
+        if type(value := getattr(manifest, name)) is not int or not least <= value <= most:
+            raise ValueError(f"{name}={value!r:.40}; expected a whole number from {least} to {most}")
+    if manifest.shards > MOST_SHARDS:
+        raise ValueError(f"it announces {manifest.shards:,} shards; at most {MOST_SHARDS:,} are read")
+    names, paths = manifest.class_names, manifest.paths
+    for name in ("hasher", "files", "source", "format"):
+        if not isinstance(value := getattr(manifest, name), str):
+            raise ValueError(f"{name}={value!r:.40}; expected a text")
+    if manifest.format not in FORMATS:
+        raise ValueError(f"format={manifest.format!r:.40}; expected one of {', '.join(FORMATS)}")
+    if not _texts(names) or not (paths is None or (isinstance(paths, list) and all(map(_texts, paths)))):
+        raise ValueError("class_names and paths must be lists of texts")
+    if paths is not None and (len(paths) != len(names) or not all(paths)):
+        raise ValueError(f"{len(paths)} paths of {len(names)} classes")
+    if paths:
+        Hierarchy(tuple(map(tuple, paths)))  # all of the same length
+
+
+def _texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 def _delete(left: Path) -> None:

@@ -44,7 +44,7 @@ def images_of(run: Run) -> ImageSet:
     stored = run.parameters().get("data")
     if stored is None:
         raise MissingArtifact(f"{run.path} has no data yet; run notebook 01_classifier (or `shc run`) for it first")
-    return start(run, Data(**stored))
+    return start(run, Data.of(stored))
 
 
 def finished_images(run: Run) -> ImageSet:

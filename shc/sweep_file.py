@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from shc import pipeline
+from shc.files import read_plain_yaml
 from shc.parameters import Parameter, ParameterError, check_values, fitting, parameters_of
 from shc.runs import RunError
-from shc.untrusted import check_depth
 
 DEFAULT_NOTEBOOK = "method_run"
 DEFAULT_SHARED = ("data", "scale", "size", "protocol", "fold", "epochs", "seed")  # what method_run's stage 1 depends on
@@ -146,8 +146,7 @@ def _content(file: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        check_depth(text := file.read_text(encoding="utf-8"))
-        content = yaml.safe_load(text)
+        content = read_plain_yaml(file)
     except FileNotFoundError as error:
         raise SweepError(f"there is no file {file}; name a sweep file such as benchmarks/comparison.yaml") from error
     except yaml.YAMLError as error:
@@ -218,7 +217,7 @@ def _shared(content: Mapping[str, Any], notebook: Path, known: Mapping[str, Para
             f"`shared` needs a notebook with the parameters base and base_only; {notebook.name} lacks them"
         )
     for name in names:
-        if name not in known or name in (*OWN, *WHERE):
+        if not isinstance(name, str) or name not in known or name in (*OWN, *WHERE):
             near = _near(str(name), sorted(set(known) - {*OWN, *WHERE}))
             raise SweepError(f"shared: {name!r} is no parameter that cells of {notebook.name} could share; {near}")
     return tuple(names)

@@ -19,6 +19,7 @@ FREE_BYTES = 2**28  # that any archive may unpack to
 MOST_GROWTH = 100  # and a larger one this often its own size; deflate alone could reach 1032
 MOST_ARRAYS = 10_000
 MOST_DEPTH = 50  # of YAML; its parser takes time by the square of the depth
+MOST_DIGITS = 1000
 MOST_HEADER = 2**26  # bytes of a safetensors header, which holds the history of a training
 
 
@@ -50,7 +51,7 @@ def check_npz(file: Path) -> None:
             total, packed = total + member.file_size, packed + member.compress_size
         if packed > size:
             raise TooLarge(f"its members take {packed:,} bytes, the file only {size:,}")
-        _check_total(total, max(FREE_BYTES, MOST_GROWTH * size))
+        check_growth(total, size)
         for member in members:
             with archive.open(member) as stream:
                 check_npy(stream, member.file_size, member.filename)
@@ -62,10 +63,13 @@ def check_npy(stream: IO[bytes], size: int, name: str = "it") -> None:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     if version not in ((1, 0), (2, 0)):
         raise TooLarge(f"{name} has version {version} of the .npy format; 1 and 2 are read")
-    shape, _, dtype = read(stream)
+    try:
+        shape, _, dtype = read(stream)
+    except Exception as error:  # what Python's tokenizer and parser, and NumPy's types come across
+        raise TooLarge(f"the header of {name} is damaged ({type(error).__name__})") from error
     if dtype.hasobject:
         raise TooLarge(f"{name} holds Python objects, which are never read")
-    announced = math.prod(shape) * dtype.itemsize
+    announced = math.prod(shape) * max(dtype.itemsize, 1)  # a million texts of no letters take no byte
     if any(n < 0 for n in shape) or announced != size - stream.tell():
         raise TooLarge(
             f"{name} announces {list(shape)} of {dtype}, {announced:,} bytes, and has {size - stream.tell():,}"
@@ -105,6 +109,11 @@ def _end(tensor: Any) -> int:
         raise TooLarge("its header does not say where a tensor ends") from None
 
 
+def check_growth(total: int, size: int) -> None:
+    """Raise TooLarge if a file of `size` bytes would take `total` in memory, and that is beyond all measure."""
+    _check_total(total, max(FREE_BYTES, MOST_GROWTH * size))
+
+
 def _check_total(total: int, most: int) -> None:
     if total > min(most, MOST_BYTES):
         raise TooLarge(f"it unpacks to {total:,} bytes; at most {min(most, MOST_BYTES):,} are read")
@@ -126,7 +135,7 @@ class Limited:
 
 
 def check_text(file: Path, most: int = 2**26) -> None:
-    """Raise TooLarge for a file of text that is no plain file, or larger than such a file ever gets."""
+    """Raise TooLarge for what is no plain file, or larger than such a file (of text, usually) ever gets."""
     size = check_regular(file)
     if size > most:
         raise TooLarge(f"it has {size:,} bytes; at most {most:,} are read")
@@ -134,6 +143,8 @@ def check_text(file: Path, most: int = 2**26) -> None:
 
 def check_depth(text: str) -> None:
     """Raise TooLarge for YAML in which lists or mappings stand inside each other more than MOST_DEPTH times.
+
+    A number of more than MOST_DIGITS is refused too: reading and showing it takes time by the square of its length.
 
     >>> check_depth("a: [[1], {b: 2}]")
     """
@@ -143,3 +154,5 @@ def check_depth(text: str) -> None:
         deepest = max(deepest, depth)
     if deepest > MOST_DEPTH or re.search(rf"^ *([-?:] +){{{MOST_DEPTH}}}", text, re.MULTILINE):
         raise TooLarge(f"its parts stand inside each other more than {MOST_DEPTH} times")
+    if re.search(rf"\b[0-9][0-9a-fA-Fxob_:]{{{MOST_DIGITS}}}", text):
+        raise TooLarge(f"it holds a number of more than {MOST_DIGITS:,} digits")

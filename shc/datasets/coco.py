@@ -19,11 +19,14 @@ from shc.datasets.sources import MissingData, SourceFile, data_root, require
 from shc.datasets.splits import assembled, draw
 from shc.datasets.streams import images_of_files
 from shc.hierarchy import Hierarchy
+from shc.untrusted import check_text
 
 OFFICIAL = {"pictures with labels": 122218, "pictures without": 1069, "categories": 80}
 COUNTS = {"query": 5000, "train": 10000}
 YEARS = ("2017", "2014")
 PARTS = ("train", "val")
+MOST_TEXT = 2**31  # bytes of an annotation file; the largest official one has 470 MB
+MOST_CATEGORIES = 1000  # each is a column of a table that has a row for each picture
 OLDER = tuple(f"annotations/instances_{part}2014.json" for part in PARTS)
 _SITE = "http://images.cocodataset.org"
 FILES = (
@@ -161,12 +164,17 @@ def read_instances(files: Iterable[Path]) -> Instances:
 def _parsed(file: Path) -> tuple[list[tuple[int, str]], np.ndarray, dict[int, tuple[str, str]]]:
     """Pictures (number, file name), annotations int64 [n, 2] (picture, category), categories (name, super-category)."""
     try:
+        check_text(file, MOST_TEXT)
         with file.open(encoding="utf-8") as stream:
             data = json.load(stream, object_hook=_slim)
         listed = [(int(number), str(name)) for number, name in data["images"]]
         annotated = np.array(data["annotations"], dtype=np.int64).reshape(-1, 2)
         categories = {int(entry["id"]): (entry["name"], entry["supercategory"]) for entry in data["categories"]}
-    except (KeyError, TypeError, ValueError) as error:  # that of JSON is a ValueError too
+        if not all(isinstance(name, str) and name for names in categories.values() for name in names):
+            raise ValueError("a category without a name")
+        if len(categories) > MOST_CATEGORIES or not all(abs(n) < 2**63 for n in (*dict(listed), *categories)):
+            raise ValueError("numbers of pictures or categories beyond all measure")
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, OSError) as error:  # JSON's is a ValueError
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"{file} is damaged, was cut short, or holds no annotations of instances ({type(error).__name__}: "

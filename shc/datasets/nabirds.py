@@ -4,6 +4,7 @@
 Read from the official text files and folders, unpacked. Pictures are kept whole; the bounding boxes are not used.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,15 @@ from shc.datasets.sources import SourceFile, data_root, require
 from shc.datasets.splits import assembled, draw_shares
 from shc.datasets.streams import images_of_files
 from shc.hierarchy import Hierarchy
+from shc.untrusted import TooLarge, check_text
 
 OFFICIAL = {"training pictures": 23929, "test pictures": 24633, "classes": 555}
 PAPER = {"train": 16384, "query": 8171, "database": 25612}  # protocol b; more than there are
 IMAGES, LABELS, SPLIT = "images.txt", "image_class_labels.txt", "train_test_split.txt"
 CLASSES, PARENTS = "classes.txt", "hierarchy.txt"
+MOST_TEXT = 2**26  # bytes of a text file; the largest official one has 4 MB
+MOST_LEVELS = 20  # of the tree; 4 there
+LONGEST = 18  # digits of a class's number
 _NOTE = "https://dl.allaboutbirds.org/nabirds (fill in the form, accept the terms, unpack the archive)"
 FILES = tuple(SourceFile(name, note=_NOTE) for name in (IMAGES, LABELS, SPLIT, CLASSES, PARENTS, "images"))
 
@@ -115,7 +120,7 @@ def read_birds(root: Path) -> Birds:
             )
     names, parents = _table(root / CLASSES), _table(root / PARENTS)
     for picture, node in labels.items():
-        if node not in names or not node.isdecimal():
+        if node not in names or not node.isdecimal() or len(node) > LONGEST:
             raise ValueError(
                 f"{root / LABELS}: picture {picture} has class {node!r}, which {CLASSES} does not name; the files are "
                 "of different versions or damaged: unpack the archive again"
@@ -146,11 +151,12 @@ def tree(nodes: list[str], names: dict[str, str], parents: dict[str, str], file:
     for node in nodes:
         path: list[str] = []
         above = node
-        while above in parents and len(path) <= len(parents):
+        while above in parents and len(path) <= MOST_LEVELS:
             above = parents[above]
             path.insert(0, above)
-        if not path or len(path) > len(parents):
-            reason = "goes in a circle above" if path else "does not hold"
+        if not path or len(path) > MOST_LEVELS:
+            circle = "goes in a circle" if len(set(path)) < len(path) else f"has more than {MOST_LEVELS} levels"
+            reason = f"{circle} above" if path else "does not hold"
             raise ValueError(f"{file} {reason} class {node} ({names[node]}); it is damaged: unpack the archive again")
         if unnamed := [above for above in path if above not in names]:
             raise ValueError(
@@ -165,9 +171,12 @@ def tree(nodes: list[str], names: dict[str, str], parents: dict[str, str], file:
 def _table(file: Path) -> dict[str, str]:
     """Lines "key value" in their order; the value may have spaces."""
     try:
+        check_text(file, MOST_TEXT)
         lines = file.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is no text ({error}); it is damaged: unpack the archive again") from None
+    except (OSError, TooLarge) as error:
+        raise ValueError(f"{file} cannot be read ({error}); unpack the archive again") from None
     found: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         key, _, value = line.strip().partition(" ")
@@ -182,4 +191,5 @@ def _table(file: Path) -> dict[str, str]:
 
 def _unique(names: list[str], nodes: list[str]) -> list[str]:
     """The names, with the class number where one comes twice."""
-    return [f"{name} ({node})" if names.count(name) > 1 else name for name, node in zip(names, nodes, strict=True)]
+    count = Counter(names)
+    return [f"{name} ({node})" if count[name] > 1 else name for name, node in zip(names, nodes, strict=True)]

@@ -20,6 +20,7 @@ from shc.datasets.splits import assembled, draw
 from shc.datasets.streams import images_of_files
 from shc.hierarchy import Hierarchy
 from shc.image_files import SUFFIXES
+from shc.mat_files import check_mat
 
 OFFICIAL = {"training pictures": 8144, "test pictures": 8041, "classes": 196}
 TRAIN, QUERY, SHORT_OF_ONE = 30, 10, 2  # protocol b: pictures per class; so many classes give one query less
@@ -203,7 +204,7 @@ def _from_devkit(root: Path) -> Cars:
 def _from_one_file(file: Path) -> Cars:
     class_names = _class_names(file)
     rows = [
-        (bool(is_test), str(path), _class_name(number, class_names, file, path))
+        (_flag(is_test, file, path), str(path), _class_name(number, class_names, file, path))
         for path, number, is_test in zip(*_fields(file, "relative_im_path", "class", "test"), strict=True)
     ]
     return _ordered(rows, class_names, [file])
@@ -241,6 +242,13 @@ def _ordered(rows: list[tuple[bool, str, str]], class_names: list[str], annotati
     )
 
 
+def _flag(value: Any, file: Path, picture: str) -> bool:
+    """Whether a picture is one of the test: 1, or 0 for training."""
+    if not isinstance(value, int | float) or value not in (0, 1):
+        raise ValueError(f"{file}: picture {picture} has test={value!s}, not 0 or 1; it is damaged: fetch it again")
+    return bool(value)
+
+
 def _class_name(number: Any, class_names: list[str], file: Path, picture: str) -> str:
     """The name of a class number as the files have it: from 1."""
     if not (isinstance(number, int | float | np.number) and number in range(1, len(class_names) + 1)):
@@ -256,6 +264,8 @@ def _class_names(file: Path) -> list[str]:
     names = [str(name).replace("/", "-") for name in np.atleast_1d(_variable(file, "class_names"))]
     if len(set(names)) < len(names):
         raise ValueError(f"{file} gives the same name to two classes; this is no official file: fetch it again")
+    if not all(name.split() for name in names):
+        raise ValueError(f"{file} has a class without a name; this is no official file: fetch it again")
     return names
 
 
@@ -273,6 +283,7 @@ def _variable(file: Path, name: str) -> Any:
     from scipy.io import loadmat
 
     try:
+        check_mat(file)
         return loadmat(file, squeeze_me=True, variable_names=[name])[name]
     except KeyError:
         raise ValueError(f"{file} has no variable {name!r}; it is another file: take the official one") from None

@@ -17,9 +17,9 @@ from shc.datasets import entries
 from shc.datasets.cache import cache_folder
 from shc.datasets.sources import located
 from shc.datasets.streams import ahead, file_name, packed
-from shc.image_files import MOST_PIXELS, NOT_READ, SUFFIXES, fault, files_below
+from shc.image_files import MOST_FILE, MOST_PIXELS, NOT_READ, SUFFIXES, fault, files_below
 from shc.runs import RunError, atomic_write
-from shc.untrusted import check_npz
+from shc.untrusted import TooLarge, check_npz, check_text
 
 PIECE = 32  # files that a worker reads at a time
 DIGEST = 16  # bytes
@@ -102,10 +102,12 @@ def _read(job: tuple[tuple[np.ndarray, np.ndarray], int, int]) -> list[tuple[byt
     paths, start, stop = job
     found = []
     for row in range(start, stop):
+        file = Path(file_name(paths, row))
         try:
-            content = Path(file_name(paths, row)).read_bytes()
-        except OSError as error:
-            found.append((b"", str(error.strerror or error)))
+            check_text(file, MOST_FILE)  # a pipe or a device would never end
+            content = file.read_bytes()
+        except (OSError, TooLarge) as error:
+            found.append((b"", str(getattr(error, "strerror", None) or error)))
             continue
         found.append((hashlib.blake2b(content, digest_size=DIGEST).digest(), fault(content)))
     return found
