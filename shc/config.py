@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from shc.datasets import MOST_SEED
 from shc.models import CNNS, NETS
 from shc.training import Schedule, resolve_device
 
@@ -41,8 +42,8 @@ class Step:
                 raise ConfigError(f"{field.name}={value!r} must be of type {expected}, not {type(value).__name__}")
             if isinstance(getattr(self, field.name), float) and not math.isfinite(getattr(self, field.name)):
                 raise ConfigError(f"{field.name}={value!r} must be a finite number")
-            if field.name == "seed" and value < 0:
-                raise ConfigError(f"seed={value} must be 0 or above")
+            if field.name == "seed" and not 0 <= value <= MOST_SEED:
+                raise ConfigError(f"seed={value} must be 0 or above, and at most {MOST_SEED}")
         self.check()
 
     def check(self) -> None:

@@ -57,6 +57,7 @@ class Instances:
         terms="annotations CC BY 4.0; pictures under the terms of use of Flickr",
         files=FILES,
         layouts=(*OLDER, "train2014", "val2014"),
+        drawn="the splits are drawn by the seed",
     ),
 )
 def coco(options: Options) -> ImageSet:
@@ -67,7 +68,6 @@ def coco(options: Options) -> ImageSet:
     database, and 10,000 of these train. `disjoint`: the same, without the training pictures in the database.
     Raises ValueError (MissingData where files are not there) that says which file and what to do.
     """
-    options.check_fold(1, "the splits are drawn by the seed")
     root = data_root(options.name, options.root)
     annotations = annotation_files(root)
     found = read_instances(annotations)
