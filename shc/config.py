@@ -7,6 +7,7 @@ identity; everything else is.
 import hashlib
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -45,6 +46,17 @@ class Step:
             if field.name == "seed" and not 0 <= value <= MOST_SEED:
                 raise ConfigError(f"seed={value} must be 0 or above, and at most {MOST_SEED}")
         self.check()
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], file: Path) -> Self:
+        """The step that a file of a run tells of; ConfigError naming the file for fields and values that are none."""
+        known = [field.name for field in fields(cls)]
+        if unknown := [name for name in values if name not in known]:
+            raise ConfigError(f"{file} has a parameter {unknown[0]!r}; known are {', '.join(known)}; delete the file")
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(f"{file}: {error}") from error
 
     def check(self) -> None:
         """Check values beyond their types."""

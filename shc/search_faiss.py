@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from shc.runs import RunError, library_versions, read_arrays, today, write_arrays
-from shc.search import Ball, HammingIndex, Items, Neighbors, SearchError, ragged, whole
+from shc.search import MOST_BITS, Ball, HammingIndex, Items, Neighbors, SearchError, ragged, whole
 
 FILE = "index.safetensors"
 AUTO = 0  # chosen when the first items come
@@ -88,14 +88,16 @@ class MemoryIndex(HammingIndex):
         try:
             arrays, meta = read_arrays(file)
             kind, options = _options(meta["options"] | {"kind": meta["kind"]})
-            engine = faiss.deserialize_index_binary(arrays["index"])
+            engine, bits = faiss.deserialize_index_binary(arrays["index"]), whole("bits", meta["bits"], 1, MOST_BITS)
             paths = bytes(arrays["paths"]).decode().split("\0") if arrays["paths"].size else []
             self.ids, self.labels, self.paths = arrays["ids"], arrays["labels"], np.array(paths, dtype=object)
             if {len(self.ids), len(self.labels), len(paths) or engine.ntotal} != {engine.ntotal}:
                 raise ValueError("numbers of items differ")
+            if engine.d != 8 * -(-bits // 8):
+                raise ValueError("code lengths differ")
         except (RunError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise SearchError(f"{file} is damaged or no index; delete it and fill the index again") from error
-        self._agree(meta["bits"], meta["fingerprint"])
+        self._agree(bits, meta["fingerprint"])
         if asked.get("kind", kind) != kind:
             raise SearchError(f"index {self.uri} is of kind {kind!r}, not {asked['kind']!r}; leave kind out")
         _, self.options = _options(options | asked | {"kind": kind})

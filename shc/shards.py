@@ -20,7 +20,7 @@ import numpy as np
 
 from shc.hierarchy import Hierarchy
 from shc.runs import RunError, atomic_write, library_versions, read_json, today
-from shc.shard_files import as_words, read_shard, write_shard
+from shc.shard_files import FORMATS, as_words, read_shard, write_shard
 
 VERSION = 1
 ABANDONED = 3600  # seconds; no shard takes so long to write
@@ -43,6 +43,27 @@ class Manifest:
     version: int = VERSION
     versions: dict[str, str] = field(default_factory=library_versions)
     date: str = field(default_factory=today)
+
+    def __post_init__(self) -> None:
+        for name, least in (("bits", 1), ("total", 0), ("shard", 1), ("unlabelled", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name}={value!r} is no whole number of at least {least}")
+        for name in ("hasher", "files", "source"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name}={getattr(self, name)!r} is no text")
+        if self.format not in FORMATS:
+            raise ValueError(f"format={self.format!r} is unknown; known are {' and '.join(FORMATS)}")
+        if not _is_list(self.class_names, str):
+            raise ValueError(f"class_names={self.class_names!r:.80} is no list of names")
+        tree = self.paths
+        if tree is not None:
+            if not (isinstance(tree, list) and all(_is_list(path, str) for path in tree)):
+                raise ValueError(f"paths={tree!r:.80} are no lists of names")
+            if len(tree) != len(self.class_names) or len({len(path) for path in tree}) > 1:
+                raise ValueError(
+                    f"{len(tree)} paths of lengths {sorted({len(p) for p in tree})} do not fit the classes"
+                )
 
     @property
     def shards(self) -> int:
@@ -87,7 +108,7 @@ class EncodedStore:
             )
         try:
             self.manifest = Manifest(**found)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise RunError(f"{self.folder}/manifest.json is damaged ({error}); encode again elsewhere") from error
 
     @classmethod
@@ -202,6 +223,10 @@ class EncodedStore:
             with suppress(FileNotFoundError):
                 if time.time() - left.stat().st_mtime > ABANDONED:
                     _delete(left)
+
+
+def _is_list(values: Any, kind: type) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
 
 
 def _delete(left: Path) -> None:

@@ -116,7 +116,6 @@ CASES = [
         ("a class fixed twice", dict(fixed=([1, 1], np.ones((2, 8)))), "[1, 1]"),
         ("fixed codes of other bits", dict(fixed=([1], CODES[:1])), "[1, 4] & [F, 8]"),
         ("fixed codes too close", dict(fixed=([0, 1], np.ones((2, 8))), min_distance=3), "min_distance=3 & 0 apart"),
-        ("an unknown option", dict(tempo="fast"), "tempo"),
     ),
     *of_function(
         "CenterOptimizer", steered, {},

@@ -166,7 +166,15 @@ def _parsed(file: Path) -> tuple[list[tuple[int, str]], np.ndarray, dict[int, tu
         listed = [(int(number), str(name)) for number, name in data["images"]]
         annotated = np.array(data["annotations"], dtype=np.int64).reshape(-1, 2)
         categories = {int(entry["id"]): (entry["name"], entry["supercategory"]) for entry in data["categories"]}
-    except (KeyError, TypeError, ValueError) as error:  # that of JSON is a ValueError too
+        if len(categories) < len(data["categories"]):
+            raise ValueError("it lists a category twice")
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as error:  # that of JSON is a ValueError too
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"{file} is damaged, was cut short, or holds no annotations of instances ({type(error).__name__}: "
