@@ -64,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, RunError, pipeline.NotebookError, FloatingPointError) as error:
         print(f"shc: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # what the system refuses: a name that no disk takes, a folder that may not be read
+        print(f"shc: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        return 1
 
 
 def add_train(commands: Any) -> None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from shc.datasets import MOST_SEED
 from shc.devices import resolve_device
 from shc.models import CNNS, NETS
 from shc.schedule import Schedule
@@ -43,19 +44,23 @@ class Step:
                 raise ConfigError(f"{field.name}={value!r} must be of type {expected}, not {type(value).__name__}")
             if isinstance(getattr(self, field.name), float) and not math.isfinite(getattr(self, field.name)):
                 raise ConfigError(f"{field.name}={value!r} must be a finite number")
-            if field.name == "seed" and value < 0:
-                raise ConfigError(f"seed={value} must be 0 or above")
+            if field.name == "seed" and not 0 <= value <= MOST_SEED:
+                raise ConfigError(f"seed={value} must be 0 or above, and at most {MOST_SEED}")
         self.check()
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], file: Path) -> Self:
+        """The step that a file of a run tells of; ConfigError naming the file for fields and values that are none."""
+        known = [field.name for field in fields(cls)]
+        if unknown := [name for name in values if name not in known]:
+            raise ConfigError(f"{file} has a parameter {unknown[0]!r}; known are {', '.join(known)}; delete the file")
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(f"{file}: {error}") from error
 
     def check(self) -> None:
         """Check values beyond their types."""
-
-    @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> Self:
-        """The step with these stored parameters; ConfigError for one that no step of this kind has."""
-        if unknown := set(stored) - {field.name for field in fields(cls)}:
-            raise ConfigError(f"{min(unknown)!r} is no parameter of {cls.__name__}; delete params.yaml and begin at 01")
-        return cls(**stored)
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result, without those that only say where it is computed."""

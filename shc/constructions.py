@@ -8,7 +8,7 @@ import numpy as np
 
 from shc.annealing import Problem, polish, repair, state_of, visit_seconds
 from shc.bch import bch_centers
-from shc.hamming import as_codes, check_size, min_distance_rule, minimum_distance
+from shc.hamming import as_codes, check_seed, check_size, min_distance_rule, minimum_distance
 from shc.limits import DistanceLimits, algebraic_distance, max_distance_limits
 
 __all__ = [
@@ -27,6 +27,7 @@ def random_centers(bits: int, classes: int, seed: int = 0) -> np.ndarray:
     (16, 4)
     """
     check_size(bits, classes)
+    check_seed(seed)
     rng = np.random.default_rng(seed)
     if bits <= 16:
         words = rng.permutation(2**bits)

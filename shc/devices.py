@@ -27,6 +27,8 @@ def resolve_device(device: str) -> str:
     >>> resolve_device("cpu")
     'cpu'
     """
+    if not isinstance(device, str | torch.device):
+        raise ValueError(f"device={device!r} is none; use 'cpu', 'cuda' or 'auto'")
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

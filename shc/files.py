@@ -19,6 +19,7 @@ import numpy as np
 from shc.untrusted import TooLarge, check_depth, check_npz, check_safetensors, check_text
 
 MOST_PARAMETERS = 2**20  # bytes of params.yaml
+MOST_NOTEBOOK = 2**29  # of an executed one, with its pictures
 
 
 class RunError(ValueError):
@@ -172,6 +173,32 @@ def check_entries(file: Path, kinds: Mapping[str, tuple[type, Any]]) -> dict[str
         if not isinstance(value, kind) or not all(isinstance(one, inside) for one in values):
             raise RunError(f"{file}: {name!r} holds {str(value)[:60]!r}; delete the file and run the notebooks again")
     return found
+
+
+def read_notebook(file: Path) -> dict[str, Any]:
+    """A notebook as its JSON object; RunError unless its cells and their outputs are such of format 4."""
+    try:
+        check_text(file, MOST_NOTEBOOK)
+        notebook = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{file} is not a readable notebook ({error})") from error
+    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
+        raise RunError(f"{file} is not a notebook of format 4: it has no list of cells")
+    if wrong := [number for number, cell in enumerate(notebook["cells"], 1) if not _is_cell(cell)]:
+        raise RunError(f"{file} is not a notebook of format 4: cell {wrong[0]} has no type, no source or odd outputs")
+    return notebook
+
+
+def _is_cell(cell: Any) -> bool:
+    """Whether a cell has what every cell of format 4 has."""
+    if not isinstance(cell, dict) or not isinstance(cell.get("metadata"), dict):
+        return False
+    source, outputs = cell.get("source"), cell.get("outputs", [])
+    texts = isinstance(source, str) or (isinstance(source, list) and all(isinstance(line, str) for line in source))
+    told = isinstance(outputs, list) and all(
+        isinstance(output, dict) and isinstance(output.get("output_type"), str) for output in outputs
+    )
+    return texts and told and cell.get("cell_type") in ("code", "markdown", "raw")
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

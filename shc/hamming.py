@@ -5,6 +5,7 @@ codes are uint64 [N, ceil(K/64)], bit 1 for +1, the first bit lowest. Metrics an
 """
 
 from math import comb
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,8 @@ def unpack(packed: np.ndarray, bits: int) -> np.ndarray:
     >>> unpack(np.array([[5]], dtype=np.uint64), 3)
     array([[ 1, -1,  1]], dtype=int8)
     """
-    packed = np.asarray(packed)
+    check_size(bits, 1)
+    packed = as_array(packed)
     if packed.dtype != np.uint64 or packed.ndim != 2 or packed.shape[1] != -(-bits // 64):
         raise ValueError(
             f"packed codes of {bits} bits are uint64 [N, {-(-bits // 64)}], got {packed.dtype} {list(packed.shape)}; "
@@ -98,8 +100,8 @@ def nearest(query_codes: np.ndarray, database_codes: np.ndarray, k: int) -> tupl
     >>> nearest(np.array([[1, 1]]), np.array([[-1, -1], [1, 1], [1, -1]]), k=2)
     (array([[1, 2]]), array([[0, 1]]))
     """
-    if k < 1:
-        raise ValueError(f"k={k} neighbors asked for; k must be at least 1")
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise ValueError(f"k={k!r} neighbors asked for; k must be a whole number of at least 1")
     distances = distance(query_codes, database_codes)  # [Q, N]
     order = np.argsort(distances, axis=1, kind="stable")[:, :k]
     return order, np.take_along_axis(distances, order, axis=1)
@@ -129,9 +131,23 @@ def check_size(bits: int, classes: int) -> None:
             raise ValueError(f"{name}={value!r}; expected a whole number of at least 1")
 
 
+def check_seed(seed: int) -> None:
+    """Raise ValueError unless `seed` is a whole number from 0."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed={seed!r}; expected a whole number of at least 0")
+
+
+def as_array(values: Any) -> np.ndarray:
+    """The values as an array; ValueError for rows of different lengths."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{values!s:.80} has rows of different lengths; expected an array") from error
+
+
 def as_codes(codes: np.ndarray) -> np.ndarray:
     """The codes as an int8 array [N, K]; ValueError unless they are two-dimensional and all −1 or +1."""
-    codes = np.asarray(codes)
+    codes = as_array(codes)
     if codes.ndim != 2 or codes.shape[1] == 0:
         raise ValueError(f"codes have shape {list(codes.shape)}; expected [N, K] with K of at least 1")
     binary = (codes == 1) | (codes == -1)

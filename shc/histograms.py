@@ -171,7 +171,7 @@ def to_numpy(array: Any) -> np.ndarray:
         if str(array.dtype) == "torch.bfloat16":  # NumPy has no such type
             array = array.float()
         return array.numpy()
-    return np.asarray(array)
+    return hamming.as_array(array)
 
 
 def _in_chunks(work: Callable[[slice], None], size: int, threads: int | None) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from shc import invariants, ranking
+from shc.hamming import check_seed
 from shc.hierarchy import Hierarchy
 from shc.promises import debug
 from shc.ranking import (
@@ -137,6 +138,10 @@ def from_histogram(
     ranking.check_radius(radius)
     ks, graded = _several(k), _several(graded_k)
     level = height or 1  # of relevant items
+    if height is not None and not 1 <= height < max(histogram.shape[1:2], default=0):
+        raise ValueError(
+            f"height={height} does not fit to a histogram {list(histogram.shape)}: its second size is the height + 1"
+        )
     if histogram.ndim != 3 or not histogram.size or not histogram.any():
         raise ValueError(
             f"histogram {list(histogram.shape)} counts no items; expected counts [queries, levels, K+1], as made by "
@@ -233,6 +238,7 @@ def bootstrap_interval(
         raise ValueError(f"level={level!r} is not a confidence level; give a share between 0 and 1, for instance 0.95")
     if isinstance(repeats, bool) or not isinstance(repeats, int | np.integer) or repeats < 1:
         raise ValueError(f"repeats={repeats!r} must be a whole number of at least 1")
+    check_seed(seed)
     names, ids = np.unique(clusters, return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"{len(names)} cluster(s) say nothing about variation; give at least 2")

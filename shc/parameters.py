@@ -15,6 +15,11 @@ from typing import Any
 
 from shc.runs import RunError
 
+# whole numbers that notebooks use themselves, without a step that would check them: least and most
+RANGES = {
+    "tour_bits": (3, 1024), "neighbors": (1, None), "examples": (1, None), "map_codes": (1, None),
+    "frontier_step": (1, None), "frontier_seeds": (1, None), "frontier_thin": (1, None),
+} | dict.fromkeys(("tour_seed", "example_seed", "map_seed"), (0, 2**32 - 1))  # fmt: skip
 TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
 LARGEST = 2**63 - 1  # of whole numbers; Python's have no end, and those of 4,300 digits cannot even be shown
 LONGEST = 100  # characters of a value in a message
@@ -180,11 +185,27 @@ def check_values(values: Mapping[str, Any]) -> None:
     hasher = build(config.HasherConfig, **renamed, **same("method", "init", *loop))
     which = ("data", "scale", "size", "seed", "fold", "protocol", "root", "val", "unreadable")
     data = build(config.Data, **same(*which))
-    if classifier.crop > data.size:
-        raise ParameterError(f"crop={classifier.crop} is more than the images' {data.size} pixels; set size higher")
+    for name, (least, most) in RANGES.items():
+        if name in values and not least <= values[name] <= (math.inf if most is None else most):
+            limit = "or above" if most is None else f"to {most}"
+            raise ParameterError(f"{name}={values[name]!r} must be {least} {limit}")
     try:
         hasher.is_frozen(classifier)
         models.check_weights(classifier.net, classifier.weights)
         config.check_possible(data, centers)
+        check_table(values)
     except ValueError as error:
         raise ParameterError(str(error)) from error
+    if classifier.crop > data.size:
+        raise ParameterError(f"crop={classifier.crop} is more than the images' {data.size} pixels; set size higher")
+
+
+def check_table(values: Mapping[str, Any]) -> None:
+    """Raise ValueError if a sweep's table that the values name, or its metric, cannot be compared by notebook 07."""
+    if not {"frame", "metric"} & values.keys():
+        return
+    from shc import frames, pipeline
+
+    known = pipeline.all_parameters(("07_compare_methods",))["07_compare_methods"]
+    frame, metric = (values.get(name, known[name].default) for name in ("frame", "metric"))
+    frames.check_metric(frames.read_frame(pipeline.notebooks_folder() / frame), metric)

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from shc.files import read_notebook as read_notebook  # others look for it here
 from shc.locks import handed_on
 from shc.parameters import Parameter, ParameterError, check_values, parameters_of, parse_settings, parsed
 from shc.presets import preset_values
@@ -38,6 +39,7 @@ OWN_DATA = ("08_your_own_images",)  # work on other images than the run's, so th
 # smaller data and shorter training: numbers are worse, every step is real
 QUICK: dict[str, Any] = {"scale": 0.2, "epochs": 16, "hasher_epochs": 6}
 PLACES = ("root", "embeddings")  # parameters that name a folder or file of the user's
+LONGEST_NAME = 200  # bytes of a run's name; disks take 255
 CELL_TIMEOUT = 3600  # seconds; a cell that takes longer is stopped
 # Said to kernels only, and where the user says nothing. glibc shall keep what was freed: giving memory back and taking
 # it again in every step can cost as much as the computing.
@@ -83,18 +85,9 @@ def run_path(name: str) -> Path:
     """Folder of the run called `name`; ParameterError for a name that would leave the runs folder."""
     if not name or name.startswith(".") or any(not (c.isalnum() or c in "-_.") for c in name):
         raise ParameterError(f"run name {name!r}: use letters, digits, '-', '_' and '.', and do not begin with '.'")
+    if len(name.encode()) > LONGEST_NAME:
+        raise ParameterError(f"run name {name!r} has {len(name.encode())} bytes; give one of at most {LONGEST_NAME}")
     return runs_folder() / name
-
-
-def read_notebook(file: Path) -> dict[str, Any]:
-    """A notebook as its JSON object."""
-    try:
-        notebook = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} is not a readable notebook ({error})") from error
-    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
-        raise RunError(f"{file} is not a notebook of format 4: it has no list of cells")
-    return notebook
 
 
 def all_parameters(names: Sequence[str] = SEQUENCE) -> dict[str, dict[str, Parameter]]:

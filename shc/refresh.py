@@ -40,7 +40,7 @@ def refresh(run: Run) -> list[str]:
 
     Raises RunError if a notebook was not executed in this run, was changed since, or would become too large.
     """
-    told = []
+    cleaned_texts = {}
     for name in SEQUENCE:
         file = notebooks_folder() / f"{name}.ipynb"
         committed = read_notebook(file)
@@ -52,10 +52,12 @@ def refresh(run: Run) -> list[str]:
         size = len(text.encode())
         if size > LARGEST:
             raise RunError(f"{name} would be {size / 1e6:.1f} MB with its outputs; at most {LARGEST / 1e6} MB")
-        atomic_write(file, lambda f, text=text: f.write_text(text, encoding="utf-8"))  # type: ignore[misc]
-        told.append(f"{name:<22} {size / 1e3:7.0f} kB")
+        cleaned_texts[file] = text
+    film = film_of(run)
     write_pictures(run)
-    write_film(run)
+    atomic_write(notebooks_folder() / "figures" / "centers.gif", lambda f: f.write_bytes(film))
+    for file, text in cleaned_texts.items():  # nothing before all of them are known to be good
+        atomic_write(file, lambda f, text=text: f.write_text(text, encoding="utf-8"))  # type: ignore[misc]
     record = json.dumps(dict(results=run.results(), parameters=run.parameters()), indent=1, sort_keys=True) + "\n"
     root = notebooks_folder().parent
     atomic_write(root / "benchmarks" / "quickstart.json", lambda f: f.write_text(record, encoding="utf-8"))
@@ -68,7 +70,7 @@ def refresh(run: Run) -> list[str]:
     ]
     if told_of_scale:
         write_page(root / "docs" / "scale.md", {"numbers": "\n\n".join(told_of_scale)})
-    return told
+    return [f"{file.stem:<22} {len(text.encode()) / 1e3:7.0f} kB" for file, text in cleaned_texts.items()]
 
 
 def write_page(file: Path, parts: Mapping[str, str]) -> None:
@@ -90,11 +92,10 @@ def write_pictures(run: Run) -> None:
         return Image.open(file).convert("RGB")
 
     folder = notebooks_folder() / "figures"
-    for name, source_name in THUMBNAILS.items():
-        picture = figure(source_name)
+    thumbnails, parts = {name: figure(source) for name, source in THUMBNAILS.items()}, [figure(name) for name in HERO]
+    for name, picture in thumbnails.items():
         picture.thumbnail((280, 180), Image.Resampling.LANCZOS)
         save_png(picture, folder / f"{name}.png")
-    parts = [figure(name) for name in HERO]
     width = min(part.width for part in parts)
     parts = [part.resize((width, round(part.height * width / part.width))) for part in parts]
     hero = Image.new("RGB", (width, sum(part.height for part in parts)), "white")
@@ -105,11 +106,10 @@ def write_pictures(run: Run) -> None:
     save_png(hero, folder / "hero.png")
 
 
-def write_film(run: Run) -> None:
+def film_of(run: Run) -> bytes:
     """The README's film of the run's centers on their way."""
     steps, S = unpack_history(run.load("centers").arrays), run.load("similarity")["S"]
-    film = centers_film(S, steps)
-    atomic_write(notebooks_folder() / "figures" / "centers.gif", lambda f: f.write_bytes(film))
+    return centers_film(S, steps)
 
 
 def save_png(picture: Any, file: Path) -> None:
@@ -140,7 +140,7 @@ def with_outputs(committed: dict[str, Any], executed: dict[str, Any], name: str)
         cell = dict(old, metadata={"tags": tags} if tags else {})
         if old["cell_type"] == "code":
             count += bool(source(old).strip())
-            outputs = [clean(o, count) for o in new["outputs"] if keeps(o)]
+            outputs = [clean(o, count) for o in new["outputs"] if keeps(o, name)]
             cell |= dict(execution_count=count if source(old).strip() else None, outputs=outputs)
         fresh.append(cell)
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -149,10 +149,10 @@ def with_outputs(committed: dict[str, Any], executed: dict[str, Any], name: str)
     return dict(committed, cells=fresh, metadata=metadata, nbformat=4, nbformat_minor=5)
 
 
-def keeps(output: dict[str, Any]) -> bool:
-    """Whether an output is worth committing."""
+def keeps(output: dict[str, Any], name: str) -> bool:
+    """Whether an output of the notebook `name` is worth committing."""
     if output["output_type"] == "error":
-        raise RunError(f"an error is stored in the executed notebook: {output.get('ename')}; run it again")
+        raise RunError(f"{name}: an error is stored in the executed notebook: {output.get('ename')}; run it again")
     if output["output_type"] == "stream":
         return output["name"] == "stdout"
     return "application/vnd.jupyter.widget-view+json" not in output["data"]

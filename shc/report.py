@@ -32,17 +32,18 @@ def write_report(run: Run) -> Path:
     executed = [name for name in SEQUENCE if (folder / f"{name}.ipynb").exists()]
     if not executed:
         raise RunError(f"{run.path} has no executed notebooks; make them with `shc run --name {run.path.name}`")
+    notebooks = {name: read_notebook(folder / f"{name}.ipynb") for name in executed}
     glossary = notebooks_folder() / f"{GLOSSARY}.ipynb"
     if glossary.exists():  # nothing in it is executed, so the run lacks it
-        atomic_write(folder / glossary.name, lambda f: f.write_bytes(glossary.read_bytes()))
-        executed.append(GLOSSARY)
-    notebooks = {name: read_notebook(folder / f"{name}.ipynb") for name in executed}
+        notebooks[GLOSSARY] = read_notebook(glossary)
     titles = {name: title_of(notebook, name) for name, notebook in notebooks.items()}
-    for name in executed:
+    front = index(run, notebooks)  # before anything is written: it may find the run damaged
+    if GLOSSARY in notebooks:
+        atomic_write(folder / glossary.name, lambda f: f.write_bytes(glossary.read_bytes()))
+    for name in notebooks:
         text = render(folder / f"{name}.ipynb", titles)
         atomic_write(folder / f"{name}.html", lambda f, text=text: f.write_text(text, encoding="utf-8"))  # type: ignore[misc]
-    text = index(run, notebooks)
-    atomic_write(run.path / "index.html", lambda f: f.write_text(text, encoding="utf-8"))
+    atomic_write(run.path / "index.html", lambda f: f.write_text(front, encoding="utf-8"))
     return run.path / "index.html"
 
 

@@ -46,6 +46,11 @@ class Schedule:
             raise ValueError(f"lr={self.lr} must lie between 0 and 10; 0.003 is the default for the small net")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup={self.warmup} must be a share of all steps from 0 to below 1; 0.2 is the default")
+        for name in ("weight_decay", "backbone_lr", "shift"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}={getattr(self, name)} must be a finite number, 0 or above")
+        if not 0 <= self.cutout <= 1:
+            raise ValueError(f"cutout={self.cutout} must be a share of the image's side from 0 to 1")
         if self.crop < 0:
             raise ValueError(f"crop={self.crop} must be a number of pixels, or 0 for whole images")
         if not 0 <= self.color < 1:

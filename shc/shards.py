@@ -45,6 +45,30 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=library_versions)
     date: str = field(default_factory=today)
 
+    def __post_init__(self) -> None:
+        for name, least, most in (("bits", 1, MOST_BITS), ("shard", 1, LARGEST), ("total", 0, LARGEST)):
+            if type(value := getattr(self, name)) is not int or not least <= value <= most:
+                raise ValueError(f"{name}={value!r:.40}; expected a whole number from {least} to {most}")
+        if self.shards > MOST_SHARDS:
+            raise ValueError(f"it announces {self.shards:,} shards; at most {MOST_SHARDS:,} are read")
+        if type(self.unlabelled) is not int or not 0 <= self.unlabelled <= self.total:
+            raise ValueError(f"unlabelled={self.unlabelled!r:.40}; expected a whole number from 0 to {self.total}")
+        for name in ("hasher", "files", "source"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name}={getattr(self, name)!r} is no text")
+        if self.format not in FORMATS:
+            raise ValueError(f"format={self.format!r} is unknown; known are {' and '.join(FORMATS)}")
+        if not _is_list(self.class_names, str):
+            raise ValueError(f"class_names={self.class_names!r:.80} is no list of names")
+        tree = self.paths
+        if tree is not None:
+            if not isinstance(tree, list) or not all(_is_list(path, str) and path for path in tree):
+                raise ValueError(f"paths={tree!r:.80} are no lists of names")
+            if len(tree) != len(self.class_names):
+                raise ValueError(f"{len(tree)} paths do not fit {len(self.class_names)} classes")
+            if tree:
+                Hierarchy(tuple(map(tuple, tree)))  # all of the same length
+
     @property
     def shards(self) -> int:
         """Number of shards."""
@@ -88,7 +112,6 @@ class EncodedStore:
             )
         try:
             self.manifest = Manifest(**found)
-            _check_values(self.manifest)
         except (TypeError, ValueError) as error:
             raise RunError(f"{self.folder}/manifest.json is damaged ({error}); encode again elsewhere") from error
 
@@ -210,29 +233,8 @@ class EncodedStore:
                     _delete(left)
 
 
-def _check_values(manifest: Manifest) -> None:
-    """Raise TypeError or ValueError for a manifest that holds what `shc encode` does not write."""
-    for name, least, most in (("bits", 1, MOST_BITS), ("shard", 1, LARGEST), ("total", 0, LARGEST)):
-        if type(value := getattr(manifest, name)) is not int or not least <= value <= most:
-            raise ValueError(f"{name}={value!r:.40}; expected a whole number from {least} to {most}")
-    if manifest.shards > MOST_SHARDS:
-        raise ValueError(f"it announces {manifest.shards:,} shards; at most {MOST_SHARDS:,} are read")
-    names, paths = manifest.class_names, manifest.paths
-    for name in ("hasher", "files", "source", "format"):
-        if not isinstance(value := getattr(manifest, name), str):
-            raise ValueError(f"{name}={value!r:.40}; expected a text")
-    if manifest.format not in FORMATS:
-        raise ValueError(f"format={manifest.format!r:.40}; expected one of {', '.join(FORMATS)}")
-    if not _texts(names) or not (paths is None or (isinstance(paths, list) and all(map(_texts, paths)))):
-        raise ValueError("class_names and paths must be lists of texts")
-    if paths is not None and (len(paths) != len(names) or not all(paths)):
-        raise ValueError(f"{len(paths)} paths of {len(names)} classes")
-    if paths:
-        Hierarchy(tuple(map(tuple, paths)))  # all of the same length
-
-
-def _texts(values: Any) -> bool:
-    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+def _is_list(values: Any, kind: type) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
 
 
 def _delete(left: Path) -> None:

@@ -54,10 +54,10 @@ def class_profiles(logits: Any, labels: Any, mask: str = "predicted", temperatur
            [0.5       , 0.        , 0.5       ],
            [0.66666667, 0.33333333, 0.        ]])
     """
-    scores = _numpy(logits)
+    scores = _numbers(logits, "logits")
     if mask not in MASKS:
         raise ValueError(f"mask={mask!r} is not known; choose one of {', '.join(MASKS)}")
-    if not (np.isfinite(temperature) and temperature > 0):
+    if not (isinstance(temperature, int | float | np.number) and np.isfinite(temperature) and temperature > 0):
         raise ValueError(
             f"temperature={temperature!r} must be a finite number above 0; 1 leaves the logits as they are"
         )
@@ -137,7 +137,7 @@ def embedding_similarity(embeddings: Any) -> Any:
            [ 1.,  1.,  0.],
            [-1.,  0.,  1.]])
     """
-    vectors = _numpy(embeddings).astype(np.float64)
+    vectors = _numbers(embeddings, "embeddings").astype(np.float64)
     if vectors.ndim != 2 or not np.isfinite(vectors).all():
         raise ValueError(f"embeddings {list(vectors.shape)} must be finite numbers [classes, dimensions]")
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -157,7 +157,7 @@ def feature_similarity(features: Any, labels: Any) -> Any:
            [ 1.,  1.,  0.],
            [-1.,  0.,  1.]])
     """
-    values = _numpy(features).astype(np.float64)
+    values = _numbers(features, "features").astype(np.float64)
     if values.ndim != 2:
         raise ValueError(f"features have shape {list(values.shape)}; expected [images, features]")
     ids = _class_ids(labels, len(values), None, "features")
@@ -252,7 +252,7 @@ def _upper(matrix: Any, name: str) -> np.ndarray:
 
 def _square(matrix: Any, name: str) -> np.ndarray:
     """The matrix as float64 [C, C]."""
-    values = _numpy(matrix).astype(np.float64)
+    values = _numbers(matrix, name).astype(np.float64)
     if values.ndim != 2 or values.shape[0] != values.shape[1] or not len(values):
         raise ValueError(f"{name} has shape {list(values.shape)}; expected a square matrix [classes, classes]")
     if not np.isfinite(values).all():
@@ -282,6 +282,13 @@ def _class_ids(labels: Any, size: int, classes: int | None, beside: str) -> np.n
             "class, or number only the classes that were trained"
         )
     return ids
+
+
+def _numbers(array: Any, name: str) -> np.ndarray:
+    values = _numpy(array)
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"{name} hold {values.dtype}; expected numbers")
+    return values
 
 
 def _numpy(array: Any) -> np.ndarray:

@@ -26,7 +26,7 @@ from shc.hierarchy import Hierarchy
 from shc.models import Hasher, codes_from
 from shc.name_embeddings import name_embeddings
 from shc.runs import Artifact, MissingArtifact, Run, RunError, artifact_key
-from shc.tasks import load_classifier, new_classifier, new_hasher, new_task
+from shc.tasks import load_classifier, load_weights, new_classifier, new_hasher, new_task
 from shc.training import fit, predict
 from shc.training_state import Record
 
@@ -44,7 +44,7 @@ def images_of(run: Run) -> ImageSet:
     stored = run.parameters().get("data")
     if stored is None:
         raise MissingArtifact(f"{run.path} has no data yet; run notebook 01_classifier (or `shc run`) for it first")
-    return start(run, Data.of(stored))
+    return start(run, Data.read(stored, run.path / "params.yaml"))
 
 
 def finished_images(run: Run) -> ImageSet:
@@ -345,8 +345,8 @@ def load_hasher(run: Run, images: ImageSet, kind: str = "semantic") -> Hasher:
     net, classifier = load_classifier(run, images)
     promises.check("hasher", artifact.arrays)
     bits = run.load("codes", variant_of(kind)).meta["parameters"]["bits"]
-    model = new_hasher(net, images, classifier, bits, HasherConfig(**artifact.meta["parameters"]).with_(device="cpu"))
-    model.load_state_dict({k: torch.from_numpy(v) for k, v in artifact.arrays.items()})
+    config = HasherConfig.read(artifact.meta["parameters"] | {"device": "cpu"}, run.path / "hasher")
+    load_weights(model := new_hasher(net, images, classifier, bits, config), artifact, run.path / "hasher")
     return model.eval()
 
 

@@ -147,6 +147,7 @@ def _content(file: Path) -> dict[str, Any]:
 
     try:
         content = read_plain_yaml(file)
+        check_once(yaml.compose(file.read_text(encoding="utf-8"), yaml.SafeLoader), file)
     except FileNotFoundError as error:
         raise SweepError(f"there is no file {file}; name a sweep file such as benchmarks/comparison.yaml") from error
     except yaml.YAMLError as error:
@@ -165,6 +166,23 @@ def _content(file: Path) -> dict[str, Any]:
     if not isinstance(content.get("name", ""), str):
         raise SweepError(f"{file}: name: {content['name']!r} is not a text; write it in quotes")
     return content
+
+
+def check_once(node: Any, file: Path, seen: set[int] | None = None) -> None:
+    """Raise SweepError for a name that stands twice in one mapping of a YAML tree, of which the last would count."""
+    seen = set() if seen is None else seen  # a tree may refer to itself
+    if not isinstance(getattr(node, "value", ""), list) or id(node) in seen:
+        return
+    seen.add(id(node))
+    names: set[str] = set()
+    for part in node.value:
+        if isinstance(part, tuple):
+            if (name := str(part[0].value)) in names:
+                line = part[0].start_mark.line + 1
+                raise SweepError(f"{file}, line {line}: {name!r} stands there twice; give it once")
+            names.add(name)
+        for inner in part if isinstance(part, tuple) else (part,):
+            check_once(inner, file, seen)
 
 
 def _notebook(name: Any, file: Path) -> Path:

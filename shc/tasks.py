@@ -1,6 +1,7 @@
 """The networks that trainings start from; of the data set, a hashing method sees what it declared to need."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,9 +35,19 @@ def load_classifier(run: Run, images: ImageSet) -> tuple[Classifier, Artifact]:
     """The run's trained classifier and its artifact."""
     artifact = run.load("classifier", fingerprint=images.fingerprint)
     promises.check("classifier", artifact.arrays)
-    model = new_classifier(images, ClassifierConfig(**artifact.meta["parameters"]), fetch=False)
-    model.load_state_dict({k: torch.from_numpy(v) for k, v in artifact.arrays.items()})
+    file = run.file("classifier")
+    model = new_classifier(images, ClassifierConfig.read(artifact.meta["parameters"], file), fetch=False)
+    load_weights(model, artifact, file)
     return model.eval(), artifact
+
+
+def load_weights(model: torch.nn.Module, artifact: Artifact, file: Path) -> None:
+    """Give a network an artifact's weights; RunError naming the file if they are those of another network."""
+    try:
+        model.load_state_dict({k: torch.from_numpy(v) for k, v in artifact.arrays.items()})
+    except (RuntimeError, TypeError) as error:  # other names or shapes; a type that torch lacks
+        why = " ".join(str(error).split())[:200]
+        raise RunError(f"{file} does not fit to its network ({why}); delete it and run its notebook again") from error
 
 
 def new_task(

@@ -117,10 +117,8 @@ def of_notebook(file: Path) -> str:
     if book.get("nbformat") != 4:
         raise RunError(f"it is of notebook format {book.get('nbformat')!r}, not 4")
     cells = book["cells"]
-    if not all(isinstance(cell, dict) and {"cell_type", "source"} <= cell.keys() for cell in cells):
-        raise RunError("a cell has no type or no source")
-    outputs = [output for cell in cells for output in cell.get("outputs", []) if isinstance(output, dict)]
-    if any(output.get("output_type") == "error" for output in outputs):
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    if any(output["output_type"] == "error" for output in outputs):
         raise RunError("a cell of it failed")
     return f"{len(cells)} cells, {len(outputs)} outputs"
 

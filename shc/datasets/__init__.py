@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from shc.datasets.streams import LazyImages
 
 PROTOCOLS = ("closed", "unseen-classes")
+MOST_SEED = 2**32 - 1  # what every generator that is seeded here takes
 DATA_FOLDER = Path(__file__).parent / "data"
 
 
@@ -110,17 +111,16 @@ class Options:
         object.__setattr__(self, "val", float(self.val))
         if self.unreadable not in ("skip", "fail"):
             raise ValueError(f"unreadable={self.unreadable!r} is unknown; choose skip or fail")
-        known = _entry(self.name).protocols
+        if not 0 <= self.seed <= MOST_SEED:
+            raise ValueError(f"seed={self.seed} must lie between 0 and {MOST_SEED}")
+        known, about = _entry(self.name).protocols, _entry(self.name).about
+        if not 0 <= self.fold < about.folds:
+            there = f"0 to {about.folds - 1}" if about.folds > 1 else "only fold 0"
+            raise ValueError(f"fold={self.fold} does not exist: {self.name} has {there} ({about.drawn})")
         if self.protocol == "closed":  # everywhere the name of the usual protocol
             object.__setattr__(self, "protocol", known[0])
         if self.protocol not in known:
             raise ValueError(f"protocol={self.protocol!r} is unknown to {self.name}; choose {' or '.join(known)}")
-
-    def check_fold(self, folds: int, what: str) -> None:
-        """Raise ValueError unless the data set has the fold; `what` says what its folds are."""
-        if not 0 <= self.fold < folds:
-            known = f"0 to {folds - 1}" if folds > 1 else "only fold 0"
-            raise ValueError(f"fold={self.fold} does not exist: {self.name} has {known} ({what})")
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,8 @@ class About:
     files: tuple[SourceFile, ...] = ()  # below `root`; none for a data set that the package carries
     elsewhere: str = ""  # a folder that serves as root if the user's own lacks the files
     layouts: tuple[str, ...] = ()  # further files and folders below `root`, of other layouts that the loader reads
+    folds: int = 1
+    drawn: str = "another seed draws other splits"  # what its folds are, or why it has one only
 
 
 Builder = Callable[[Options], ImageSet]

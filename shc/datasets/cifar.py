@@ -61,7 +61,7 @@ CIFAR100_DRAWS = {"train": 100, "query": 50, "database": -1}
 @dataset(
     "cifar10",
     protocols=("disjoint", "train-in-database"),
-    about=About("10", "50,000 + 10,000, 32 px", terms=TERMS, files=(ARCHIVE10,)),
+    about=About("10", "50,000 + 10,000, 32 px", terms=TERMS, files=(ARCHIVE10,), drawn="splits are drawn by the seed"),
 )
 def cifar10(options: Options) -> ImageSet:
     """CIFAR-10: small photographs of ten kinds of animals and vehicles.
@@ -69,7 +69,6 @@ def cifar10(options: Options) -> ImageSet:
     1,000 images ask and 5,000 train, drawn by class from all 60,000. `disjoint`: the other 54,000 are ranked.
     `train-in-database`: the 59,000 that do not ask. Raises ValueError for an archive that is missing or damaged.
     """
-    options.check_fold(1, "splits are drawn by the seed")
     content = read(options, ARCHIVE10, CIFAR10)
     labels = content.labels[:, 0]
     check_labels(labels, 10, content.place)
@@ -88,7 +87,12 @@ def cifar10(options: Options) -> ImageSet:
     "cifar100",
     protocols=("paper", "official"),
     about=About(
-        "100 in 20 super-classes", "50,000 + 10,000, 32 px", "one class, one super-class", TERMS, (ARCHIVE100,)
+        "100 in 20 super-classes",
+        "50,000 + 10,000, 32 px",
+        "one class, one super-class",
+        TERMS,
+        (ARCHIVE100,),
+        drawn="splits are drawn by the seed, or the publishers'",
     ),
 )
 def cifar100(options: Options) -> ImageSet:
@@ -98,7 +102,6 @@ def cifar100(options: Options) -> ImageSet:
     images ask, the 50,000 training images train and are ranked. Raises ValueError for an archive that is missing or
     damaged.
     """
-    options.check_fold(1, "splits are drawn by the seed, or the publishers'")
     content = read(options, ARCHIVE100, CIFAR100)
     coarse, fine = content.labels.T
     check_labels(coarse, 20, f"{content.place} (first byte, coarse)")

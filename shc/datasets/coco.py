@@ -60,6 +60,7 @@ class Instances:
         terms="annotations CC BY 4.0; pictures under the terms of use of Flickr",
         files=FILES,
         layouts=(*OLDER, "train2014", "val2014"),
+        drawn="the splits are drawn by the seed",
     ),
 )
 def coco(options: Options) -> ImageSet:
@@ -70,7 +71,6 @@ def coco(options: Options) -> ImageSet:
     database, and 10,000 of these train. `disjoint`: the same, without the training pictures in the database.
     Raises ValueError (MissingData where files are not there) that says which file and what to do.
     """
-    options.check_fold(1, "the splits are drawn by the seed")
     root = data_root(options.name, options.root)
     annotations = annotation_files(root)
     found = read_instances(annotations)
@@ -170,6 +170,8 @@ def _parsed(file: Path) -> tuple[list[tuple[int, str]], np.ndarray, dict[int, tu
         listed = [(int(number), str(name)) for number, name in data["images"]]
         annotated = np.array(data["annotations"], dtype=np.int64).reshape(-1, 2)
         categories = {int(entry["id"]): (entry["name"], entry["supercategory"]) for entry in data["categories"]}
+        if len(categories) < len(data["categories"]):
+            raise ValueError("it lists a category twice")
         if not all(isinstance(name, str) and name for names in categories.values() for name in names):
             raise ValueError("a category without a name")
         if len(categories) > MOST_CATEGORIES or not all(abs(n) < 2**63 for n in (*dict(listed), *categories)):

@@ -71,6 +71,8 @@ def drawings() -> Drawings:
         "100 in 20 super-classes",
         "67,000 renders, 16 to 256 px",
         terms="drawings Apache-2.0, CC-BY-4.0, CC-BY-SA-4.0, MIT",
+        folds=len(FAMILIES),
+        drawn=f"the held-out family of drawings: {', '.join(FAMILIES)}",
     ),
 )
 def emoji(options: Options) -> ImageSet:
@@ -80,7 +82,6 @@ def emoji(options: Options) -> ImageSet:
     intervals should be bootstrapped. Folds 4 and 5 hold out fxemoji for query and validation, which lacks three classes
     (rabbit face, hamster, evergreen tree): those have no images there.
     """
-    options.check_fold(len(FAMILIES), f"the held-out family of drawings: {', '.join(FAMILIES)}")
     source = drawings()
     held_out = split_styles(options.fold)
     labels, styles = {}, {}

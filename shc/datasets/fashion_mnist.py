@@ -54,6 +54,7 @@ ABOUT = About(
         _file("t10k-labels-idx1-ubyte", "bb300cfdad3c16e7a12a480ee83cd310", 5_148),
     ),
     elsewhere=DEBIAN,
+    drawn="its publishers split it",
 )
 
 
@@ -64,7 +65,6 @@ def fashion_mnist(options: Options) -> ImageSet:
     `official`: the 10,000 test images ask, the 60,000 training images train and are ranked. `disjoint`: 500 training
     images per class train, the other 55,000 are ranked. Raises ValueError for files that are missing or damaged.
     """
-    options.check_fold(1, "its publishers split it")
     root = located("fashion_mnist", ABOUT.files, options.root, ABOUT.elsewhere)
     require("fashion_mnist", ABOUT.files, root)
     images, labels, digests = [], [], []

@@ -47,7 +47,6 @@ def image_folder(options: Options) -> ImageSet:
     Raises MissingData without the folder or without pictures in it, ValueError for damaged pictures if they are not to
     be skipped, for fewer than two classes, and for classes of fewer than 4 pictures.
     """
-    options.check_fold(1, "another seed draws other splits")
     root = data_root(options.name, options.root)
     found = pictures(root)
     if found.faults and options.unreadable == "fail":

@@ -48,6 +48,7 @@ class Birds:
         images="23,929 + 24,633, photographs",
         terms="terms of use of the Cornell Lab of Ornithology, to be accepted in a form",
         files=FILES,
+        drawn="the splits are official, or drawn by the seed",
     ),
 )
 def nabirds(options: Options) -> ImageSet:
@@ -59,7 +60,6 @@ def nabirds(options: Options) -> ImageSet:
     drawn from every class, and the database is the rest.
     Raises ValueError (MissingData where files are not there) that says which file and what to do.
     """
-    options.check_fold(1, "the splits are official, or drawn by the seed")
     root = data_root(options.name, options.root)
     birds = read_birds(root)
     for train, what in ((True, "training pictures"), (False, "test pictures")):

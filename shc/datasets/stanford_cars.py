@@ -80,6 +80,7 @@ class Cars:
         terms="research only (the pictures belong to their owners)",
         files=FILES,
         layouts=("devkit/cars_train_annos.mat", "cars_annos.mat", "car_ims", "train", "test"),
+        drawn="the splits are official, or drawn by the seed",
     ),
 )
 def stanford_cars(options: Options) -> ImageSet:
@@ -89,7 +90,6 @@ def stanford_cars(options: Options) -> ImageSet:
     `b`: 5,880 training, 1,958 query and 8,347 database pictures, drawn by class from all 16,185 (`drawn`).
     Raises ValueError (MissingData where files are not there) that says which file and what to do.
     """
-    options.check_fold(1, "the splits are official, or drawn by the seed")
     root = data_root(options.name, options.root)
     cars = read_cars(root)
     for test, what in ((False, "training pictures"), (True, "test pictures")):
