@@ -29,6 +29,10 @@ class Damaged(RunError):
     """A file whose content cannot be trusted."""
 
 
+class Unreadable(RunError):
+    """A file that may be whole, but that we are not let read."""
+
+
 def atomic_write(file: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a temporary file beside `file`, then rename it into place.
 
@@ -131,13 +135,13 @@ def read_meta(file: Path) -> dict[str, Any]:
     return meta
 
 
-def unreadable(file: Path, error: Exception) -> RunError | None:
-    """The error for a file that may be whole, but that we are not let read; None for any other reason."""
+def unreadable(file: Path, error: Exception) -> Unreadable | None:
+    """The error for a file that the system does not let us read; None for any other reason."""
     if isinstance(error, MemoryError):
-        return RunError(f"{file} could not be read: there is not enough memory; end other programs and repeat")
+        return Unreadable(f"{file} could not be read: there is not enough memory; end other programs and repeat")
     if isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EIO:
         why = getattr(error, "strerror", None) or error
-        return RunError(f"{file} could not be read ({why}); it may be whole: make it readable and repeat the command")
+        return Unreadable(f"{file} could not be read ({why}); it may be whole: make it readable and repeat the command")
     return None
 
 

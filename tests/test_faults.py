@@ -246,7 +246,7 @@ def test_a_folder_without_permission_is_told_and_unchanged(forks, foreign):
     assert ended.code == 1 and state(foreign.path) == before
     assert "one/.lock could not be written (Permission denied); make the folder writable or" in ended.told
     reading = as_somebody(forks, foreign, "shc", "verify", "one")
-    assert reading.code == 0 and "all as they should be" in reading.told
+    assert reading.code == 0 and "all as they should be" in reading.told, reading.told
     reliability.count("faults", "folder without permission", tried=1, told=1)
 
 
@@ -255,10 +255,11 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(forks, foreign):
     before = state(foreign.path)
     for name in names:
         (foreign.path / name).chmod(0o000 if os.geteuid() else 0o600)
-        told = [line for line in as_somebody(forks, foreign, "shc", "verify", "one").told.splitlines() if name in line]
+        lines = as_somebody(forks, foreign, "shc", "verify", "one").told.splitlines()
+        told = [line for line in lines if line.split()[1] == name]
         (foreign.path / name).chmod(0o644)
         assert len(told) == 1 and f"{name} could not be read (Permission denied); it may be whole" in told[0], told
-        assert "damaged" not in told[0]
+        assert "damaged" not in told[0] and "delete" not in told[0]
     assert state(foreign.path) == before
     reliability.count("faults", "file without permission", tried=len(names), told=len(names))
 
@@ -553,11 +554,7 @@ def test_a_figure_is_drawn_without_fonts_and_without_a_display(tmp_path):
     ("kind", "source", "told"),
     [
         ("a kernel that leaves", "import os\nos._exit(3)", "Kernel died, in cell 4 (often for memory)."),
-        (
-            "a kernel that is killed",
-            "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
-            "Kernel died, in cell 4",
-        ),
+        ("a kernel that is killed", "import os\nos.kill(os.getpid(), 9)", "Kernel died, in cell 4 (often for memory)."),
         ("a cell without end", "import time\ntime.sleep(600)", "after 2 seconds, in cell 4."),
     ],
 )
@@ -574,13 +571,12 @@ def test_a_notebook_that_stops_is_told_with_its_cell_and_the_next_run_goes_on(
     monkeypatch.setenv("SHC_RUNS", str(tmp_path / "runs"))
     assert cli.main(["run", "--name", "one"]) == 1
     out, error = capsys.readouterr()
-    assert (
-        error.startswith("shc: notebook 01_classifier stopped: ") and told in error and source.splitlines()[-1] in error
-    )
+    assert error.startswith("shc: notebook 01_classifier stopped: ")
+    assert told in error and source.splitlines()[-1] in error
     assert "Traceback" not in error and "repeat the command, or open" in error and out.startswith("00_tour")
     run = tmp_path / "runs" / "one"
     assert not (run / locks.LOCK).exists() and not list((run / "notebooks").glob(".*.json"))
-    assert [f.good for f in found(run) if f.file == "notebooks/01_classifier.ipynb"] == [True]  # as far as it came
+    assert pipeline.read_notebook(run / "notebooks" / "01_classifier.ipynb")["cells"]  # as far as it came
     (tmp_path / "notebooks" / "repaired").write_text("")
     assert cli.main(["run", "--name", "one"]) == 0
     assert [line.split()[:2][-1] == "unchanged" for line in capsys.readouterr().out.splitlines()[:3]] == [
