@@ -24,23 +24,25 @@ KEY = "what each notebook is for, and what the words mean"
 def write_report(run: Run) -> Path:
     """Render the run's notebooks and write its index.html; returns the index's path.
 
-    Raises RunError if the run has no executed notebook or nbconvert is not installed.
+    Raises RunError if the run has no executed notebook, if another process works in its folder, or if nbconvert is not
+    installed.
     """
     folder = run.path / "notebooks"
     executed = [name for name in SEQUENCE if (folder / f"{name}.ipynb").exists()]
     if not executed:
         raise RunError(f"{run.path} has no executed notebooks; make them with `shc run --name {run.path.name}`")
-    glossary = notebooks_folder() / f"{GLOSSARY}.ipynb"
-    if glossary.exists():  # nothing in it is executed, so the run lacks it
-        atomic_write(folder / glossary.name, lambda f: f.write_bytes(glossary.read_bytes()))
-        executed.append(GLOSSARY)
-    notebooks = {name: read_notebook(folder / f"{name}.ipynb") for name in executed}
-    titles = {name: title_of(notebook, name) for name, notebook in notebooks.items()}
-    for name in executed:
-        text = render(folder / f"{name}.ipynb", titles)
-        atomic_write(folder / f"{name}.html", lambda f, text=text: f.write_text(text, encoding="utf-8"))  # type: ignore[misc]
-    text = index(run, notebooks)
-    atomic_write(run.path / "index.html", lambda f: f.write_text(text, encoding="utf-8"))
+    with run.alone():
+        glossary = notebooks_folder() / f"{GLOSSARY}.ipynb"
+        if glossary.exists():  # nothing in it is executed, so the run lacks it
+            atomic_write(folder / glossary.name, lambda f: f.write_bytes(glossary.read_bytes()))
+            executed.append(GLOSSARY)
+        notebooks = {name: read_notebook(folder / f"{name}.ipynb") for name in executed}
+        titles = {name: title_of(notebook, name) for name, notebook in notebooks.items()}
+        for name in executed:
+            text = render(folder / f"{name}.ipynb", titles)
+            atomic_write(folder / f"{name}.html", lambda f, text=text: f.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+        text = index(run, notebooks)
+        atomic_write(run.path / "index.html", lambda f: f.write_text(text, encoding="utf-8"))
     return run.path / "index.html"
 
 

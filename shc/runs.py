@@ -219,9 +219,10 @@ class Run:
         if not name or Path(name).name != name or name.startswith("."):
             raise RunError(f"a figure cannot be called {name!r}; use letters, digits and '_', e.g. '03_centers'")
         file = self.path / "figures" / f"{name}.png"
-        atomic_write(file, lambda f: figure.savefig(f, format="png"))
         alt = getattr(figure, "alt", "") or name.replace("_", " ")
-        atomic_write(file.with_suffix(".txt"), lambda f: f.write_text(alt, encoding="utf-8"))
+        with self.alone():
+            atomic_write(file, lambda f: figure.savefig(f, format="png"))
+            atomic_write(file.with_suffix(".txt"), lambda f: f.write_text(alt, encoding="utf-8"))
         return file
 
 
