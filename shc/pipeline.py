@@ -83,7 +83,7 @@ def read_notebook(file: Path) -> dict[str, Any]:
     try:
         notebook = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"{file} is not a readable notebook ({error})") from error
+        raise RunError(f"{file} is not a readable notebook ({error}); restore it, or repeat `shc run`") from error
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         raise RunError(f"{file} is not a notebook of format 4: it has no list of cells")
     return notebook

@@ -295,7 +295,7 @@ def finished_notebooks(run):
 
 def test_the_notebook_sequence_goes_on_after_kills(tmp_path):
     if reliability.FULL:  # the real notebooks
-        begin, options, kills = lambda folder: folder.mkdir(), ["--preset", "tiny", "--set", "device=cpu"], 10
+        begin, options, kills = lambda folder: folder.mkdir(), ["--preset", "tiny", "--set", "device=cpu"], 8
     else:
         cells = {name: [fake.code(IMPORTS + text)] for name, text in PRETEND.items()}
         begin, options, kills = lambda folder: fake.write_sequence(folder, **cells), [], 1
