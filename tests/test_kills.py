@@ -194,7 +194,7 @@ class Chain:
 
 
 def test_commands_killed_at_any_moment_go_on_to_the_same_bits(forks, whole, tmp_path):
-    wanted = dict(zip(STEPS, reliability.number([2, 1, 2, 2, 1], [22, 16, 22, 22, 14]), strict=True))
+    wanted = dict(zip(STEPS, reliability.number([2, 1, 2, 2, 1], [20, 8, 20, 26, 20]), strict=True))
     chance, tallies = random.Random(9), {name: Tally() for name in STEPS}
     for attempt in range(100):
         chain = Chain(forks, tmp_path / str(attempt), whole, chance)
@@ -209,14 +209,15 @@ def test_commands_killed_at_any_moment_go_on_to_the_same_bits(forks, whole, tmp_
         tally.record(f"shc {name}" if STEPS[name][0] == "shc" else name)
 
 
-@pytest.mark.skipif(not reliability.FULL, reason="every write in turn takes minutes: make reliability")
-def test_a_run_killed_at_each_of_its_writes_goes_on_to_the_same_bits(forks, tmp_path):
+@pytest.mark.skipif(not reliability.FULL, reason="a run for each write takes minutes: make reliability")
+def test_a_run_killed_at_every_fourth_of_its_writes_goes_on_to_the_same_bits(forks, tmp_path):
     whole = forks.run("whole run", "run", cwd=tmp_path)
     assert whole.code == 0, whole.told
     wanted, parameters, tally = contents(tmp_path / "run"), Run(tmp_path / "run").parameters(), Tally()
-    for write in range(1, whole.writes + 1):
+    writes = range(1, whole.writes + 1, 4)
+    for write in writes:
         shutil.rmtree(tmp_path / "run")
-        ended = forks.run("whole run", "run", cwd=tmp_path, write=write, after=write % 2 == 0)
+        ended = forks.run("whole run", "run", cwd=tmp_path, write=write, after=write % 8 == 1)
         tally.kills += ended.killed
         wait_for_lock(tmp_path / "run", seconds=0)
         tally.damaged_left += len(objections(tmp_path / "run"))
@@ -226,7 +227,7 @@ def test_a_run_killed_at_each_of_its_writes_goes_on_to_the_same_bits(forks, tmp_
         assert contents(tmp_path / "run").keys() == wanted.keys()
         assert all(same(arrays, wanted[name]) for name, arrays in contents(tmp_path / "run").items())
         assert Run(tmp_path / "run").parameters() == parameters and ended.told == whole.told
-    assert tally.kills == whole.writes > 15
+    assert tally.kills == len(writes) > 5
     tally.record("all stages in one process")
 
 
