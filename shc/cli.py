@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
     run.add_argument("--data", help="data set, short for --set data=…")
     run.add_argument("--root", metavar="FOLDER", help="with a real data set's files, short for --set root=…")
-    run.add_argument("--preset", metavar="NAME", help="paper, paper-fast or frozen: see --parameters")
+    run.add_argument("--preset", metavar="NAME", help="paper, paper-fast, frozen or tiny: see --parameters")
     run.add_argument("--parameters", action="store_true", help="list all parameters and presets and stop")
     sweep = commands.add_parser("sweep", help="run one notebook under many parameters, and gather one table")
     sweep.add_argument("file", metavar="FILE", help="sweep file, e.g. benchmarks/comparison.yaml")

@@ -17,6 +17,7 @@ import numpy as np
 
 from shc import hamming
 from shc.image_files import NOT_READ, SUFFIXES, BrokenImage, folder_label, image_files, read_image, unread
+from shc.locks import held
 from shc.parameters import ParameterError
 from shc.runs import Run, RunError, atomic_write
 from shc.shard_files import FORMATS, require
@@ -84,12 +85,24 @@ def encode(
         resolve_device(device)  # on a cluster the workers' devices count
     task, manifest, names = _plan(Path(run), Path(out), images, split, kind, shard, format, device)
     store = EncodedStore.start(out, manifest)
+    with held(store.folder, f"the encoding into {out}", "wait for it, or stop it, or choose another --out"):
+        _encode(store, task, names, retry, jobs, scheduler, say)
+    return store
+
+
+def _encode(
+    store: EncodedStore, task: Task, names: list[str], retry: bool, jobs: int | None, scheduler: str | None,
+    say: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Make the shards that are missing, in a folder that no other process writes into."""
+    manifest, shard = store.manifest, store.manifest.shard
     if retry:
         for number in set(range(manifest.shards)) - set(store.missing()):
             if store.failed_in(number):
                 store.remove(number)
     missing = store.missing()
-    say(f"{out}: {manifest.total:,} images in {manifest.shards} shards, {manifest.shards - len(missing)} finished")
+    done = manifest.shards - len(missing)
+    say(f"{store.folder}: {manifest.total:,} images in {manifest.shards} shards, {done} finished")
     sizes = {number: min(shard, manifest.total - number * shard) for number in missing}
 
     def parts() -> Iterator[tuple[Any, ...]]:
@@ -104,7 +117,6 @@ def encode(
                 bar.update(sizes[number])
     store.clean()
     _tell_failures(store, say)
-    return store
 
 
 def encode_shard(task: Task, number: int, part: tuple[int, list[str]]) -> int:

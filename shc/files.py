@@ -26,6 +26,14 @@ class RunError(ValueError):
     """A run folder that cannot be used as asked; the message says what to do."""
 
 
+class Damaged(RunError):
+    """A file whose content cannot be trusted."""
+
+
+class Unreadable(RunError):
+    """A file that may be whole, but that we are not let read."""
+
+
 def atomic_write(file: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a temporary file beside `file`, then rename it into place.
 
@@ -107,7 +115,7 @@ def read_arrays(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             text, checksum = str(arrays.pop("__meta__")), str(arrays.pop("__sha256__"))
         intact, meta = checksum == digest(arrays, text), json.loads(text)
     except Exception as error:  # zip, zlib, NumPy's header, JSON and safetensors: each has its own errors
-        raise damaged(file, reason(error)) from error
+        raise unreadable(file, error) or damaged(file, reason(error)) from error
     if not intact or not isinstance(meta, dict):
         raise damaged(file, "its content does not match its checksum" if not intact else "no metadata")
     return arrays, meta
@@ -122,15 +130,25 @@ def read_meta(file: Path) -> dict[str, Any]:
         with np.load(file, allow_pickle=False) as archive:
             meta = json.loads(str(archive["__meta__"]))
     except Exception as error:
-        raise damaged(file, reason(error)) from error
+        raise unreadable(file, error) or damaged(file, reason(error)) from error
     if not isinstance(meta, dict):
         raise damaged(file, "no metadata")
     return meta
 
 
-def damaged(file: Path, why: str) -> RunError:
+def unreadable(file: Path, error: Exception) -> Unreadable | None:
+    """The error for a file that the system does not let us read; None for any other reason."""
+    if isinstance(error, MemoryError):
+        return Unreadable(f"{file} could not be read: there is not enough memory; end other programs and repeat")
+    if isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EIO:
+        why = getattr(error, "strerror", None) or error
+        return Unreadable(f"{file} could not be read ({why}); it may be whole: make it readable and repeat the command")
+    return None
+
+
+def damaged(file: Path, why: str) -> Damaged:
     """The error for a file whose content cannot be trusted."""
-    return RunError(
+    return Damaged(
         f"{file} is damaged or not one of our artifacts ({why}); delete it and run the notebook that makes it again"
     )
 
@@ -158,6 +176,8 @@ def read_json(file: Path) -> dict[str, Any]:
         check_text(file)
         value = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
+        if told := unreadable(file, error):
+            raise told from error
         raise RunError(f"{file} is not readable JSON ({error}); delete it and run the notebooks again") from error
     if not isinstance(value, dict):
         raise RunError(f"{file} must hold a JSON object; delete it and run the notebooks again")
@@ -213,6 +233,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
     try:
         stored = read_plain_yaml(file)
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
+        if told := unreadable(file, error):
+            raise told from error
         why = str(error).splitlines()[0]
         raise RunError(f"{file} is not readable YAML ({why}); delete it and run notebook 01 again") from error
     if not isinstance(stored, dict):

@@ -5,6 +5,7 @@ memory, or in an index that lasts, which is filled from the run where it is empt
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,8 @@ def search(
         say("\n".join([f"{'' if q == 0 else chr(10)}{file}", *table(found, q, classes[q])]))
     figure = draw(images, queries.numpy(), [Path(file).stem for file in files], found)
     try:
-        atomic_write(target, lambda f: figure.savefig(f, format=target.suffix[1:].lower()))
+        with run.alone() if out is None else nullcontext():
+            atomic_write(target, lambda f: figure.savefig(f, format=target.suffix[1:].lower()))
     except RunError as error:
         why = str(error).partition(";")[0]
         raise SearchError(f"the picture was not drawn: {why}; write it elsewhere with --out") from error

@@ -103,9 +103,10 @@ def _taken(folder: Path, what: str, remedy: str, wait: float) -> TextIO:
             stream.close()
             raise RunError(f"{file} cannot be locked ({error.strerror}); keep runs on a disk that has locks") from error
         if _is(file, stream):
-            stream.truncate(0)
-            stream.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-            stream.flush()
+            holder = f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"
+            with suppress(OSError):  # a full disk: the lock holds without a name
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, holder.encode(), 0)
             return stream
         stream.close()  # its holder was about to delete it; there may be a new one
 

@@ -19,7 +19,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from shc.executed import NotebookError as NotebookError
+from shc.executed import begun, failed, kept, stopped
 from shc.files import read_notebook as read_notebook  # others look for it here
+from shc.files import unwritable
 from shc.locks import handed_on
 from shc.parameters import Parameter, ParameterError, check_values, parameters_of, parse_settings, parsed
 from shc.presets import preset_values
@@ -48,17 +51,6 @@ KERNEL = {
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait sleep
 }
-
-
-class NotebookError(RuntimeError):
-    """A cell failed; the message shows its source and what went wrong, `reason` is only the latter in one line."""
-
-    def __init__(self, message: str, reason: str = "") -> None:
-        super().__init__(message, reason)
-        self.reason = " ".join((reason or message).split())
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 def notebooks_folder() -> Path:
@@ -243,12 +235,12 @@ def run_sequence(
                 continue
             started = time.perf_counter()
             execute(run, notebook, mine)
-            stamps = read_json(run.path / "notebooks" / "stamps.json") | {notebook: stamp}
-            atomic_write(run.path / "notebooks" / "stamps.json", lambda f, s=stamps: f.write_text(json.dumps(s)))  # type: ignore[misc]
             seconds = time.perf_counter() - started
             # an execution that finds its artifacts made is shorter: the one that made them counts
             longest = run.results().get("seconds", {})
             run.add_results(seconds=longest | {notebook: round(max(seconds, longest.get(notebook, 0)), 1)})
+            stamps = read_json(run.path / "notebooks" / "stamps.json") | {notebook: stamp}
+            atomic_write(run.path / "notebooks" / "stamps.json", lambda f, s=stamps: f.write_text(json.dumps(s)))  # type: ignore[misc]
             say(f"{notebook:<22} {seconds:7.1f} s  {headline(run, notebook)}")
         run.add_results(made_with=made_with(run))
     return run
@@ -306,32 +298,27 @@ def execute_file(
     """
     papermill = import_papermill()
     notebook, target = source.stem, run.path / "notebooks" / source.name
-    if target.is_symlink():  # papermill would write where it leads
-        target.unlink()
     atomic_write(run.path / "notebooks" / ".writable", lambda f: f.write_text(""))  # a read-only folder fails here
+    unfinished = begun(target)
     parameters = {"run": os.path.relpath(run.path, source.parent), "live": False, **values}
     known = parameters_of(read_notebook(source))
     try:
         papermill.execute_notebook(
-            str(source), str(target), {k: v for k, v in parameters.items() if k in known},
+            str(source), str(unfinished), {k: v for k, v in parameters.items() if k in known},
             kernel_name="python3", cwd=str(source.parent), progress_bar=False, execution_timeout=CELL_TIMEOUT,
             extra_arguments=["--IPKernelApp.log_level=50"],  # not the kernel's own log: failures are told below
             kernel_manager_class=kernel_manager(environment, (tag, target)),
         )  # fmt: skip
+        return kept(unfinished, target)
     except papermill.exceptions.PapermillExecutionError as error:
-        raise NotebookError(explain(notebook, error, target), f"{error.ename}: {error.evalue}") from None
+        raise failed(notebook, error, kept(unfinished, target)) from None
     except (RuntimeError, TimeoutError) as error:  # nbclient: dead kernel, time-out (an OSError, hence first)
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise NotebookError(
-            f"notebook {notebook} stopped: {reason}. What was finished before is kept; "
-            f"repeat the command, or open {target} to see how far it came",
-            reason,
-        ) from error
+        raise stopped(notebook, error, unfinished, target) from error
     except OSError as error:
-        raise RunError(f"{target} could not be written ({error.strerror or error}); free some space, repeat") from error
+        raise unwritable(target, error) from error
     finally:
+        unfinished.unlink(missing_ok=True)
         _kernels.pop((tag, target), None)
-    return target
 
 
 def import_papermill() -> ModuleType:
@@ -380,12 +367,3 @@ def stop_kernels(tag: str) -> None:
 def was_stopped(tag: str) -> bool:
     """Whether `stop_kernels` was called for this tag."""
     return tag in _stopped
-
-
-def explain(notebook: str, error: Any, target: Path) -> str:
-    """A failing cell in plain text: where, its source, and the error's last line."""
-    source = "\n".join(f"    {line}" for line in str(error.source).splitlines())
-    return (
-        f"notebook {notebook}, cell {error.exec_count}, failed:\n{source}\n{error.ename}: {error.evalue}\n"
-        f"The executed notebook is {target}; earlier results are kept."
-    )

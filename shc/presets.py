@@ -4,7 +4,7 @@
 (7e-5 on CIFAR-100) with a cosine, weight decay 1e-5 and batches of 64. We read "pretrained" as ImageNet for both
 networks: stage 3 does not go on from stage 1's. One in a hundred of the training images chooses the epoch, at least one
 of each class; how it was chosen is not published. `paper-fast` trains the same network with what is usual today; its
-numbers were chosen, not tuned. `frozen` trains no backbone at all.
+numbers were chosen, not tuned. `frozen` trains no backbone at all. `tiny` shows in minutes whether everything works.
 """
 
 import difflib
@@ -46,6 +46,13 @@ PRESETS = {
         "features of an ImageNet network that is not trained further, computed once",
         {"net": "efficientnet_lite0", "weights": "imagenet", "features": "frozen", "hasher_epochs": 20},
         {name: {"size": 224} for name in ("coco", "image_folder", "nabirds", "stanford_cars")},  # the net's input
+    ),
+    "tiny": Preset(
+        "a little of everything, to see that it works; the numbers mean nothing",
+        {
+            "scale": 0.02, "size": 16, "epochs": 2, "hasher_epochs": 2, "batch": 64, "bits": 16, "map_codes": 60,
+            "frontier_step": 64, "frontier_seeds": 1, "frontier_thin": 1, "neighbors": 3, "examples": 2,
+        },
     ),
 }  # fmt: skip
 

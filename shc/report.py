@@ -26,7 +26,8 @@ KEY = "what each notebook is for, and what the words mean"
 def write_report(run: Run) -> Path:
     """Render the run's notebooks and write its index.html; returns the index's path.
 
-    Raises RunError if the run has no executed notebook or nbconvert is not installed.
+    Raises RunError if the run has no executed notebook, if another process works in its folder, or if nbconvert is not
+    installed.
     """
     folder = run.path / "notebooks"
     executed = [name for name in SEQUENCE if (folder / f"{name}.ipynb").exists()]
@@ -37,13 +38,14 @@ def write_report(run: Run) -> Path:
     if glossary.exists():  # nothing in it is executed, so the run lacks it
         notebooks[GLOSSARY] = read_notebook(glossary)
     titles = {name: title_of(notebook, name) for name, notebook in notebooks.items()}
-    front = index(run, notebooks)  # before anything is written: it may find the run damaged
-    if GLOSSARY in notebooks:
-        atomic_write(folder / glossary.name, lambda f: f.write_bytes(glossary.read_bytes()))
-    for name in notebooks:
-        text = render(folder / f"{name}.ipynb", titles)
-        atomic_write(folder / f"{name}.html", lambda f, text=text: f.write_text(text, encoding="utf-8"))  # type: ignore[misc]
-    atomic_write(run.path / "index.html", lambda f: f.write_text(front, encoding="utf-8"))
+    with run.alone():
+        front = index(run, notebooks)  # before anything is written: it may find the run damaged
+        if GLOSSARY in notebooks:
+            atomic_write(folder / glossary.name, lambda f: f.write_bytes(glossary.read_bytes()))
+        for name in notebooks:
+            text = render(folder / f"{name}.ipynb", titles)
+            atomic_write(folder / f"{name}.html", lambda f, text=text: f.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+        atomic_write(run.path / "index.html", lambda f: f.write_text(front, encoding="utf-8"))
     return run.path / "index.html"
 
 

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from shc.files import Damaged, check_entries, damaged, read_arrays, read_meta, read_yaml, write_arrays
 from shc.files import RunError as RunError  # everything that keeps files looks for these here
 from shc.files import atomic_write as atomic_write
-from shc.files import check_entries, damaged, read_arrays, read_meta, read_yaml, write_arrays
 from shc.files import digest as digest
 from shc.files import read_json as read_json
 from shc.locks import held
@@ -144,8 +144,11 @@ class Run:
         file, maker = self.file(name, variant), ARTIFACTS[name][1]
         if not file.exists():
             raise MissingArtifact(f"{file} does not exist yet; run notebook {maker} (or `shc run`) for this run first")
-        arrays, meta = read_arrays(file)
-        check_record(file, meta)
+        try:
+            arrays, meta = read_arrays(file)
+            check_record(file, meta)
+        except Damaged as error:
+            raise Damaged(f"{error}: {maker}, or `shc run --name {self.path.name} --from {maker[:2]}`") from error
         remedy = f"run notebook {maker} with these parameters, or name another run"
         for parameter, value in expected.items():
             if (made := meta["parameters"].get(parameter)) != value:
@@ -178,7 +181,7 @@ class Run:
         file = self.file(name, variant)
         try:
             return file.exists() and read_meta(file).get("key") == key
-        except RunError:
+        except Damaged:
             return False
 
     def checkpoint(self, name: str, key: str) -> "Checkpoint":
@@ -221,9 +224,10 @@ class Run:
         if not name or Path(name).name != name or name.startswith("."):
             raise RunError(f"a figure cannot be called {name!r}; use letters, digits and '_', e.g. '03_centers'")
         file = self.path / "figures" / f"{name}.png"
-        atomic_write(file, lambda f: figure.savefig(f, format="png"))
         alt = getattr(figure, "alt", "") or name.replace("_", " ")
-        atomic_write(file.with_suffix(".txt"), lambda f: f.write_text(alt, encoding="utf-8"))
+        with self.alone():
+            atomic_write(file, lambda f: figure.savefig(f, format="png"))
+            atomic_write(file.with_suffix(".txt"), lambda f: f.write_text(alt, encoding="utf-8"))
         return file
 
 
@@ -239,7 +243,7 @@ class Checkpoint:
 
         try:
             arrays, meta = read_arrays(self.file)
-        except RunError:
+        except Damaged:
             return None
         if meta.get("key") != self.key:
             return None

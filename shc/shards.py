@@ -164,37 +164,52 @@ class EncodedStore:
 
     def write(self, number: int, shard: Shard) -> None:
         """Write a shard, in one piece."""
-        about = {"key": self.manifest.key, "failed": shard.failed}
+        about = {"key": self.manifest.key, "failed": shard.failed, "sha256": _sums(shard)}
         write_shard(self.file(number), shard.ids, shard.labels, shard.codes, about)
 
     def read(self, number: int, *, ids: bool = True) -> Shard:
         """Read a shard, without its ids if they are not wanted; RunError if it is missing, damaged or another's."""
-        table, failed = self._read(number, [*(["id"] if ids else []), "label", "code"])
-        codes = as_words(table["code"], -(-self.bits // 64))
+        table, about = self._read(number, [*(["id"] if ids else []), "label", "code"])
+        codes, failed = as_words(table["code"], -(-self.bits // 64)), about["failed"]
         expected = self._expected(number)
         if len(codes) + len(failed) != expected:
             raise RunError(
                 f"{self.file(number)} holds {len(codes)} codes and {len(failed)} failures of {expected} images; delete "
                 "it and repeat `shc encode`"
             )
-        return Shard(table["id"].to_pylist() if ids else [], table["label"].to_numpy().astype(np.int32), codes, failed)
+        names = table["id"].to_pylist() if ids else []
+        shard = Shard(names, table["label"].to_numpy().astype(np.int32), codes, failed)
+        self._check(number, _sums(shard) if ids else _sums(shard) | {"id": None}, about)
+        return shard
 
     def failed_in(self, number: int) -> dict[str, str]:
         """Why images of one shard could not be read, by id; reads no rows."""
-        return self._read(number, [])[1]
+        about = self._read(number, [])[1]
+        self._check(number, {"failed": _sum(about["failed"])}, about)
+        return about["failed"]
 
     def _expected(self, number: int) -> int:
         """Images in a shard, those that could not be read included."""
         return min(self.manifest.shard, self.manifest.total - number * self.manifest.shard)
 
-    def _read(self, number: int, names: list[str]) -> tuple[Any, dict[str, str]]:
+    def _check(self, number: int, found: dict[str, str | None], about: dict[str, Any]) -> None:
+        """Raise RunError if a column is not the one that was written: Lance checks nothing, Parquet not its footer."""
+        sums = about.get("sha256", found)  # shards of earlier versions have none
+        for name, sum in found.items():
+            if sum is not None and (not isinstance(sums, dict) or sums.get(name) != sum):
+                raise RunError(
+                    f"{self.file(number)} is damaged (its column {name!r} does not match its checksum); delete it and "
+                    "repeat `shc encode`"
+                )
+
+    def _read(self, number: int, names: list[str]) -> tuple[Any, dict[str, Any]]:
         file = self.file(number)
         if not file.exists():
             self.check_complete()
         table, about = read_shard(file, names, self._expected(number), -(-self.bits // 64))
         if about.get("key") != self.manifest.key:
             raise RunError(f"{file} belongs to another store than {self.folder}/manifest.json; delete it and repeat")
-        return table, about["failed"]
+        return table, about
 
     def __iter__(self) -> Iterator[Shard]:
         return (self.read(number) for number in range(self.manifest.shards))
@@ -235,6 +250,17 @@ class EncodedStore:
 
 def _is_list(values: Any, kind: type) -> bool:
     return isinstance(values, list) and all(isinstance(value, kind) for value in values)
+
+
+def _sums(shard: Shard) -> dict[str, str | None]:
+    """sha256 of each column of a shard, and of what could not be read."""
+    labels, codes = np.ascontiguousarray(shard.labels, "<i4"), np.ascontiguousarray(shard.codes, "<u8")
+    return {"id": _sum(shard.ids), "label": _sum(labels), "code": _sum(codes), "failed": _sum(shard.failed)}
+
+
+def _sum(content: Any) -> str:
+    octets = content.tobytes() if isinstance(content, np.ndarray) else json.dumps(content, sort_keys=True).encode()
+    return hashlib.sha256(octets).hexdigest()
 
 
 def _delete(left: Path) -> None:

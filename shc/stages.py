@@ -134,8 +134,8 @@ def train_classifier(run: Run, images: ImageSet, config: ClassifierConfig) -> It
         means = label_sets.class_means(features, y, len(images.train_classes))
         arrays = {"logits": predict(part, x, **where), "labels": y, "feature_means": means}
         promises.check("statistics", arrays)
+        run.add_parameters("classifier", asdict(config))  # first: what is saved last makes the stage a finished one
         run.save("statistics", arrays, parameters={}, fingerprint=images.fingerprint, inputs={"classifier": key})
-        run.add_parameters("classifier", asdict(config))
         checkpoint.remove()
 
 
@@ -220,11 +220,11 @@ def optimize_centers(run: Run, images: ImageSet, config: CentersConfig) -> Itera
                 identity["stopped_after"] = steps[-1].step
             extra = dict(min_distance=min_distance, loss=stage2.loss(S, codes), seconds=seconds)
             promises.check("centers", {"codes": codes}, identity, extra)
+            run.add_parameters(f"centers{'-' + variant if variant else ''}", asdict(config))
             run.save(
                 "centers", {"codes": codes, **pack_history(steps)}, parameters=identity, fingerprint=images.fingerprint,
                 inputs=inputs, variant=variant, extra=extra,
             )  # fmt: skip
-            run.add_parameters(f"centers{'-' + variant if variant else ''}", asdict(config))
 
         if config.kind != "semantic":
             semantic = run.load("centers")["codes"] if config.kind == "permuted" else None
@@ -331,11 +331,11 @@ def train_hasher(run: Run, images: ImageSet, config: HasherConfig, kind: str = "
             split: np.packbits(codes_from(predict(part, x_of[split], **where)).numpy() > 0, axis=1) for split in inside
         }
         promises.check("codes", arrays, {"bits": bits})
+        run.add_parameters(f"hasher{suffix}", asdict(config))
         run.save(
             "codes", arrays, parameters={"bits": bits}, fingerprint=images.fingerprint,
             inputs=code_inputs, variant=variant,
         )  # fmt: skip
-        run.add_parameters(f"hasher{suffix}", asdict(config))
         checkpoint.remove()
 
 

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from shc import promises
-from shc.files import RunError, read_arrays, read_json
+from shc.files import RunError, Unreadable, read_arrays, read_json
 from shc.pipeline import SEQUENCE, read_notebook
 from shc.runs import ARTIFACTS, FOLDERS, Run, check_record
 
 GOOD, BAD = "✓", "✗"
+FAILED = "a cell of it failed"
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def of_notebook(file: Path) -> str:
     cells = book["cells"]
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     if any(output["output_type"] == "error" for output in outputs):
-        raise RunError("a cell of it failed")
+        raise RunError(FAILED)
     return f"{len(cells)} cells, {len(outputs)} outputs"
 
 
@@ -167,13 +168,16 @@ def of_store(folder: Path) -> Iterator[Finding]:
 
 
 def of_sweep(folder: Path) -> Iterator[Finding]:
-    """The cells of a sweep: their records and artifacts; only what is wrong in a cell gets a line of its own."""
+    """The cells of a sweep: their records and artifacts; only what is wrong in a cell gets a line of its own.
+
+    A failed cell is told by its record; that its notebook failed is no damage.
+    """
     for record in sorted(folder.glob("*/cell.json")):
         cell = record.parent
         remedy = f"delete the folder {cell.name} and repeat the `shc sweep`"
-        yield found(f"{cell.name}/cell.json", of_cell, remedy, record)
+        yield (about := found(f"{cell.name}/cell.json", of_cell, remedy, record))
         for finding in of_run(cell):
-            if not finding.good:
+            if not finding.good and not (finding.told == FAILED and about.told.startswith("failed")):
                 yield Finding(f"{cell.name}/{finding.file}", False, finding.told, remedy)
 
 
@@ -195,7 +199,8 @@ def found(file: str, told: Callable[..., str], remedy: str, *about: Any) -> Find
     try:
         return Finding(file, True, told(*about))
     except (ValueError, TypeError, AttributeError) as error:  # of contents that nobody of us wrote
-        return Finding(file, False, " ".join(str(error).split()) or type(error).__name__, remedy)
+        why = " ".join(str(error).split()) or type(error).__name__
+        return Finding(file, False, why, "" if isinstance(error, Unreadable) else remedy)
 
 
 def contents(arrays: Mapping[str, Any], most: int = 4) -> str:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import shc
-from shc import cli, hamming, metrics, stages, store_evaluation, sweep_jobs
+from shc import cli, hamming, locks, metrics, stages, store_evaluation, sweep_jobs
 from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig, SimilarityConfig
 from shc.encode import encode
 from shc.histograms import level_histogram
@@ -220,6 +220,24 @@ def test_two_processes_may_write_the_same_shard(tmp_path, format):
     (tmp_path / ".codes-00000.now").write_text("another process is writing")
     store.clean()
     assert (tmp_path / ".codes-00000.now").exists() and store.codes().tolist() == [[1]]
+
+
+def test_two_encodings_into_one_folder_are_kept_apart(run, folder, tmp_path, monkeypatch):
+    import test_locks
+
+    monkeypatch.setattr(locks, "WAIT", 0.1)
+    quietly(run[0], tmp_path / "store", images=folder, shard=40)
+    process, _ = test_locks.holder(Run(tmp_path / "store"))
+    try:
+        with pytest.raises(
+            RunError, match=rf"the encoding into .*store is being run already, by process {process.pid} "
+        ):
+            quietly(run[0], tmp_path / "store", images=folder, shard=40, retry=True)
+        assert not EncodedStore(tmp_path / "store").missing()
+    finally:
+        process.kill()
+        process.wait()
+    assert "2 finished" in quietly(run[0], tmp_path / "store", images=folder, shard=40)[1]
 
 
 def test_a_job_does_not_write_into_a_store_that_was_begun_anew(run, folder, tmp_path):

@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from shc import cli, datasets, image_search, plots, stages
+from shc import cli, datasets, image_search, locks, plots, stages
 from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig
 from shc.datasets.writing import write_folder
 from shc.models import codes_from
 from shc.runs import Run
-from shc.search import HammingIndex
+from shc.search import HammingIndex, SearchError
 from shc.training import predict
 
 
@@ -178,3 +178,19 @@ def test_strips_without_relations_have_no_frames():
     assert not figure.legends and figure.alt.endswith("a, bits 0, 1, 2, 3; b, bits 4, 5, 6, 7")
     with pytest.raises(ValueError, match=r"distances \(2, 3\) for relations \(2, 3\)"):
         plots.retrieval_strips(*pixels, np.zeros((2, 3)), None, ["a", "b"])
+
+
+def test_the_picture_is_not_drawn_into_a_run_that_another_process_works_in(run, files, monkeypatch, tmp_path):
+    import test_locks
+
+    monkeypatch.setattr(locks, "WAIT", 0.1)
+    (run.path / "figures" / "search.png").unlink(missing_ok=True)
+    process, _ = test_locks.holder(run)
+    try:
+        with pytest.raises(SearchError, match=rf"not drawn: .* being run already, by process {process.pid} .* --out"):
+            image_search.search(run, files[:1], k=2, say=str)
+        image_search.search(run, files[:1], k=2, out=tmp_path / "a.png", say=str)
+    finally:
+        process.kill()
+        process.wait()
+    assert (tmp_path / "a.png").exists() and not (run.path / "figures" / "search.png").exists()

@@ -68,6 +68,26 @@ def test_a_second_writer_is_told_and_a_reader_reads(tmp_path):
     assert not (run.path / locks.LOCK).exists()
 
 
+def test_figures_and_reports_wait_for_who_writes(tmp_path):
+    import fake_notebooks as fake
+    from matplotlib.figure import Figure
+
+    from shc.report import write_report
+
+    run = Run(tmp_path / "one")
+    fake.write(run.path / "notebooks" / "00_tour.ipynb", fake.notebook(fake.code("1")))
+    process, _ = holder(run)
+    try:
+        for write in (lambda: write_report(run), lambda: run.save_figure(Figure(), "a")):
+            with pytest.raises(RunError, match=rf"run 'one' is being run already, by process {process.pid} on .*wait"):
+                write()
+    finally:
+        process.kill()
+        process.wait()
+    assert [file.name for file in (run.path / "notebooks").iterdir()] == ["00_tour.ipynb"]
+    assert write_report(run).exists() and run.save_figure(Figure(), "a").exists()
+
+
 def test_what_a_runner_starts_writes_in_its_folder_and_outlives_it_with_the_lock(tmp_path):
     run = Run(tmp_path / "one")
     child = WRITE + "; import time; time.sleep(60)"
