@@ -42,6 +42,8 @@ def test_values_that_python_cannot_hold_or_show(text):
         ([parameters("a: list = {[]: 1}")], "parameter a must be a literal"),
         ([parameters("a: int = 'b'")], "a has a default that is not of type int"),
         ([parameters("a: int = 0x" + "f" * 5000)], "a has a default that is not of type int"),
+        ([parameters("a.b: int = 0x" + "f" * 5000)], "may only hold .* not 'a AnnAssign too long to be shown'"),
+        ([parameters("a: int = f(0x" + "f" * 5000 + ")")], "must be a literal, not a Call too long to be shown"),
         ([parameters("a: int = 1") | {"source": "\ud800"}], "does not parse"),
         ([parameters("a: int = " + "-" * 5000 + "1")], "does not parse|must be a literal"),
         ([parameters() | {"source": [1]}], "not those of a notebook of format 4"),
