@@ -250,4 +250,7 @@ def read_plain_yaml(file: Path) -> Any:
     check_depth(text := file.read_text(encoding="utf-8"))
     if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
         raise ValueError("it refers to its own parts; write them out")
-    return yaml.safe_load(text)
+    try:
+        return yaml.safe_load(text)
+    except (AttributeError, KeyError, TypeError) as error:  # `!!timestamp x`, `!!bool x`
+        raise ValueError(f"a value of it is not of the type that it gives ({type(error).__name__})") from error

@@ -45,8 +45,8 @@ def image_files(folder: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> lis
     Raises RunError if there is no such folder, or no picture in it.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise RunError(f"{folder} is {'a file' if folder.exists() else 'not there'}; give a folder of images")
+    if not os.path.isdir(folder):
+        raise RunError(f"{folder} is {'a file' if os.path.exists(folder) else 'not there'}; give a folder of images")
     found = [name for name in files_below(folder) if name.lower().endswith(suffixes)]
     if not found:
         raise RunError(f"{folder} holds no images; files that end in {', '.join(SUFFIXES)} count, in sub-folders too")

@@ -60,14 +60,14 @@ def parameters_of(notebook: Mapping[str, Any]) -> dict[str, Parameter]:
     found = {}
     for line in tree.body:
         if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.value is not None):
-            raise RunError(f"a parameters cell may only hold `name: type = literal` lines, not {ast.unparse(line)!r}")
-        kind, name = ast.unparse(line.annotation), line.target.id
+            raise RunError(f"a parameters cell may only hold `name: type = literal` lines, not {_source(line)!r}")
+        kind, name = _source(line.annotation), line.target.id
         if kind not in TYPES:
             raise RunError(f"parameter {name} has type {kind}; allowed are {', '.join(TYPES)}")
         try:
             default = ast.literal_eval(line.value)
         except (ValueError, TypeError) as error:  # the latter for {[]: 1}
-            raise RunError(f"parameter {name} must be a literal, not {ast.unparse(line.value)}") from error
+            raise RunError(f"parameter {name} must be a literal, not {_source(line.value)}") from error
         parameter = Parameter(name, kind, default, comments.get(line.lineno, ""))
         try:
             fitting(parameter, default)
@@ -90,6 +90,15 @@ def parsed(code: str) -> ast.Module:
 def plain(code: str) -> str:
     """Code without IPython's % and ! lines, which are left empty."""
     return "\n".join("" if line.startswith(("%", "!")) else line for line in code.splitlines())
+
+
+def _source(node: ast.AST) -> str:
+    """A piece of code for a message, shortened where it is long."""
+    try:
+        text = ast.unparse(node)
+    except (ValueError, RecursionError):  # a number of thousands of digits, brackets inside brackets
+        text = f"a {type(node).__name__} too long to be shown"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
 
 
 def parse_settings(settings: Sequence[str], known: Mapping[str, Mapping[str, Parameter]]) -> dict[str, Any]:

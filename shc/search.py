@@ -229,6 +229,8 @@ class HammingIndex(ABC):
                 f"{name} have {bits} bits, but index {self.uri} holds codes of {self.bits}; encode both with the same "
                 "hasher, or open another index"
             )
+        if codes.dtype.kind not in "iuf":  # True would count as +1, and False as nothing
+            raise SearchError(f"{name} are {codes.dtype}; expected numbers, 1 and -1, or packed uint64 words")
         packed = np.empty((len(codes), -(-bits // 8)), dtype=np.uint8)
         try:
             for start in range(0, len(codes), PACK_BLOCK):

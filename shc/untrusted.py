@@ -4,6 +4,7 @@ A zip of a thousand bytes can announce a hundred gigabytes, and so can the heade
 agree with what is there, and stay within MOST_BYTES; what is compressed may besides not grow beyond all measure.
 """
 
+import io
 import json
 import math
 import re
@@ -20,6 +21,7 @@ MOST_GROWTH = 100  # and a larger one this often its own size; deflate alone cou
 MOST_ARRAYS = 10_000
 MOST_DEPTH = 50  # of YAML; its parser takes time by the square of the depth
 MOST_DIGITS = 1000
+MOST_NPY_HEADER = 10_000  # bytes; NumPy parses no longer ones
 MOST_HEADER = 2**26  # bytes of a safetensors header, which holds the history of a training
 
 
@@ -63,8 +65,11 @@ def check_npy(stream: IO[bytes], size: int, name: str = "it") -> None:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     if version not in ((1, 0), (2, 0)):
         raise TooLarge(f"{name} has version {version} of the .npy format; 1 and 2 are read")
+    length = stream.read(2 if version == (1, 0) else 4)
+    if int.from_bytes(length, "little") > MOST_NPY_HEADER:  # Python would make room for it before it reads
+        raise TooLarge(f"the header of {name} announces more than {MOST_NPY_HEADER:,} bytes")
     try:
-        shape, _, dtype = read(stream)
+        shape, _, dtype = read(io.BytesIO(length + stream.read(int.from_bytes(length, "little"))))
     except Exception as error:  # what Python's tokenizer and parser, and NumPy's types come across
         raise TooLarge(f"the header of {name} is damaged ({type(error).__name__})") from error
     if dtype.hasobject:

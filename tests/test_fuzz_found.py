@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -18,12 +19,14 @@ from shc import datasets, report, search_faiss
 from shc.config import ConfigError, Data
 from shc.datasets import coco, nabirds
 from shc.datasets import stanford_cars as cars
+from shc.datasets.sources import MissingData
 from shc.files import read_arrays, write_arrays
 from shc.image_files import BrokenImage, read_image
 from shc.parameters import Parameter, ParameterError, parameters_of, typed
 from shc.runs import Run, RunError, read_yaml
 from shc.search import HammingIndex, SearchError
 from shc.sweep_file import SweepError, read_sweep
+from shc.untrusted import TooLarge, check_npy_file
 
 
 @pytest.mark.parametrize("text", ["{[]: 1}", "0x" + "f" * 5000, "-" * 5000 + "1", str(2**63), "1" * 5000])
@@ -39,6 +42,8 @@ def test_values_that_python_cannot_hold_or_show(text):
         ([parameters("a: list = {[]: 1}")], "parameter a must be a literal"),
         ([parameters("a: int = 'b'")], "a has a default that is not of type int"),
         ([parameters("a: int = 0x" + "f" * 5000)], "a has a default that is not of type int"),
+        ([parameters("a.b: int = 0x" + "f" * 5000)], "may only hold .* not 'a AnnAssign too long to be shown'"),
+        ([parameters("a: int = f(0x" + "f" * 5000 + ")")], "must be a literal, not a Call too long to be shown"),
         ([parameters("a: int = 1") | {"source": "\ud800"}], "does not parse"),
         ([parameters("a: int = " + "-" * 5000 + "1")], "does not parse|must be a literal"),
         ([parameters() | {"source": [1]}], "not those of a notebook of format 4"),
@@ -249,3 +254,27 @@ def test_texts_without_letters_take_memory_all_the_same(tmp_path):
         archive.writestr("S.npy", stream.getvalue())
     with pytest.raises(RunError, match=r"announces \[1099511627776\] of <U0"):
         read_arrays(tmp_path / "a.npz")
+
+
+def test_a_header_of_npy_that_announces_gigabytes(tmp_path):
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x02\x00" + b"\xff" * 4 + b"{'descr': '<f8'}")
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge, match="the header of it announces more than 10,000 bytes"):
+            check_npy_file(tmp_path / "a.npy")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("text", ["a: !!timestamp x", "a: !!bool x", "a: !!int x", "a: !!float x", "!!binary é: 1"])
+def test_yaml_values_that_are_not_of_the_type_they_give(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(RunError, match="not readable YAML"):
+        read_yaml(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("name", ["emoji", "nabirds", "stanford_cars", "coco", "image_folder", "cifar10"])
+def test_a_root_whose_name_is_too_long(name):
+    with pytest.raises(MissingData, match="is no folder"):
+        datasets.check_files(name, "x" * 5000)

@@ -8,6 +8,7 @@ too much memory they are made when they are asked for (`shc.datasets.streams`).
 import difflib
 import math
 import operator
+import os
 import pkgutil
 import zipfile
 import zlib
@@ -229,10 +230,10 @@ def check_files(name: str, root: str = "") -> None:
     """
     about = _entry(name).about
     folder = located(name, about.files, root, about.elsewhere)
-    if (root or about.images == "yours") and not folder.is_dir():
+    if (root or about.images == "yours") and not os.path.isdir(folder):
         given = "" if root else "no root was given, and "
         raise MissingData(f"{name}: {given}{folder} is no folder; give --root FOLDER, the folder with the files")
-    if not any((folder / other).exists() for other in about.layouts):
+    if not any(os.path.exists(folder / other) for other in about.layouts):
         require(name, about.files, folder)
 
 

@@ -49,7 +49,11 @@ def data_root(name: str, root: str) -> Path:
 
 def lacking(files: Iterable[SourceFile], root: Path) -> list[SourceFile]:
     """Those of the files that are not there, in either form."""
-    return [f for f in files if not (root / f.name).exists() and not (f.instead and (root / f.instead).exists())]
+
+    def there(name: str) -> bool:
+        return os.path.exists(root / name)  # unlike Path.exists it takes a name that is too long for one
+
+    return [f for f in files if not there(f.name) and not (f.instead and there(f.instead))]
 
 
 def located(name: str, files: Iterable[SourceFile], root: str = "", elsewhere: str = "") -> Path:
