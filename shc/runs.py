@@ -41,6 +41,8 @@ FOLDERS = ("notebooks", "figures", "checkpoints")  # in a run
 RECORD = {"parameters": dict, "fingerprint": str, "inputs": dict, "key": str, "extra": dict}  # of how it was made
 
 
+# of what results.json may hold, what others read
+RESULTS: dict[str, type] = {"summary": str, "table": list, "headlines": dict, "seconds": dict, "made_with": dict}
 VARIANT = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 
 
@@ -182,7 +184,13 @@ class Run:
 
     def results(self) -> dict[str, Any]:
         """What has been written by `add_results` so far."""
-        return read_json(self.path / "results.json")
+        file = self.path / "results.json"
+        stored = read_json(file)
+        for name, kind in RESULTS.items():
+            rows = stored.get(name, kind())
+            if not isinstance(rows, kind) or (kind is list and not all(isinstance(row, list) for row in rows)):
+                raise RunError(f"{file} holds {rows!r:.80} as {name!r}; delete it and run the notebooks again")
+        return stored
 
     def add_results(self, **values: Any) -> None:
         """Merge values into results.json."""

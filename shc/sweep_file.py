@@ -23,7 +23,7 @@ from typing import Any
 from shc import pipeline
 from shc.parameters import Parameter, ParameterError, check_values, fitting, parameters_of
 from shc.runs import RunError
-from shc.untrusted import check_depth
+from shc.untrusted import check_depth, check_text
 
 DEFAULT_NOTEBOOK = "method_run"
 DEFAULT_SHARED = ("data", "scale", "size", "protocol", "fold", "epochs", "seed")  # what method_run's stage 1 depends on
@@ -146,6 +146,7 @@ def _content(file: Path) -> dict[str, Any]:
     import yaml
 
     try:
+        check_text(file)
         check_depth(text := file.read_text(encoding="utf-8"))
         check_once(yaml.compose(text, yaml.SafeLoader), file)
         content = yaml.safe_load(text)

@@ -1,6 +1,9 @@
 """Every bad input is refused: the message names the cause, no library's traceback is shown, no file is changed."""
 
+import os
 import shutil
+import subprocess
+import sys
 import traceback
 from pathlib import Path
 
@@ -29,6 +32,7 @@ MODULES = (
 )  # fmt: skip
 CASES = [case for module in MODULES for case in module.CASES]
 PACKAGE = Path(shc.__file__).parent
+PATH = os.pathsep.join([str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -82,6 +86,32 @@ def test_it_is_refused_and_nothing_is_changed(case, place, capsys):
     missing = [word for word in case.words.split(" & ") if word.format(p=place) not in message]
     assert not missing, f"{missing} is not told: {message}"
     assert "Traceback" not in message and len(message) < 5000
+    assert bad_inputs.snapshot(place) == before
+
+
+PROCESSES = (
+    ("rum", "'rum'"),
+    ("run --name ../x", "'../x'"),
+    ("run --set bitz=8", "did you mean 'bits'"),
+    ("run --from 02 --only 03", "--from and --only"),
+    ("train --run x --stage centers", "'centers'"),
+    ("encode --run x --out codes", "--images --split"),
+    ("evaluate --query nowhere --database nowhere", "nowhere holds no encoded images"),
+    ("sweep nowhere.yaml", "no file nowhere.yaml"),
+    ("verify nowhere", "nowhere is not there"),
+    ("report --name .git", "'.git'"),
+    ("datasets --download", "which data set"),
+)
+
+
+def test_the_command_itself_says_so_without_a_traceback(place):
+    before, environment = bad_inputs.snapshot(place), os.environ | {"PYTHONPATH": PATH}
+    options = dict(stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=place, env=environment)
+    started = [subprocess.Popen([sys.executable, "-m", "shc", *line.split()], **options) for line, _ in PROCESSES]
+    for process, (line, words) in zip(started, PROCESSES, strict=True):
+        out, told = process.communicate(timeout=120)
+        assert process.returncode in (1, 2) and words in told, f"shc {line}: {process.returncode}, {told}{out}"
+        assert "Traceback" not in told + out
     assert bad_inputs.snapshot(place) == before
 
 
