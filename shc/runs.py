@@ -187,7 +187,7 @@ class Run:
         file = self.path / "results.json"
         stored = read_json(file)
         for name, kind in RESULTS.items():
-            rows = stored.get(name, kind())
+            rows: Any = stored.get(name, kind())
             if not isinstance(rows, kind) or (kind is list and not all(isinstance(row, list) for row in rows)):
                 raise RunError(f"{file} holds {rows!r:.80} as {name!r}; delete it and run the notebooks again")
         return stored

@@ -275,7 +275,7 @@ CASES = [
     ),
     Case("Run", "a file", lambda place: Run(place / "a"), "a is a file", written("a", "")),
     Case("Run.load", "what was not made", lambda place: Run(place).load("hasher"), "hasher.safetensors does not exist"),
-    Case("Run.load", "other parameters", lambda place: Run(place / TINY).load("centers", bits=9), "bits=16, not 9", RUN),
+    Case("Run.load", "other bits", lambda place: Run(place / TINY).load("centers", bits=9), "bits=16, not 9", RUN),
     Case("Run.load", "other data", lambda place: Run(place / TINY).load("codes", fingerprint="x"), "other data", RUN),
     Case("Run.save_figure", "a name that leaves the run", lambda place: Run(place).save_figure(None, "../x"), "'../x'"),
 ]  # fmt: skip
