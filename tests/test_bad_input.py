@@ -26,11 +26,18 @@ import shc
 from shc import cli, pipeline
 from shc.datasets import coco
 
-MODULES = (
-    bad_inputs_api, bad_inputs_commands, bad_inputs_binary, bad_inputs_files, bad_inputs_index, bad_inputs_lists,
-    bad_inputs_parameters, bad_inputs_stages, bad_inputs_sweeps,
-)  # fmt: skip
-CASES = [case for module in MODULES for case in module.CASES]
+SURFACES = {
+    "commands and their options": bad_inputs_commands,
+    "parameters of notebooks": bad_inputs_parameters,
+    "sweep files and tables": bad_inputs_sweeps,
+    "runs, stores and single files": bad_inputs_files,
+    "data sets in archives and binary files": bad_inputs_binary,
+    "data sets of single pictures": bad_inputs_lists,
+    "the index": bad_inputs_index,
+    "codes, labels and metrics": bad_inputs_api,
+    "centers, stages and trainings": bad_inputs_stages,
+}
+CASES = [case for module in SURFACES.values() for case in module.CASES]
 PACKAGE = Path(shc.__file__).parent
 PATH = os.pathsep.join([str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -128,7 +135,5 @@ def test_there_are_three_hundred_and_all_differ():
     lines = [case.call for case in CASES if isinstance(case.call, str) and not case.prepare]
     assert len(set(names)) == len(names) >= 300 and len(set(lines)) == len(lines)
     assert all(case.words.strip() for case in CASES)
-    reliability.count("inputs", "all surfaces", cases=len(CASES), entries=len({case.surface for case in CASES}))
-    for module in MODULES:
-        surface = module.__name__.removeprefix("bad_inputs_")
+    for surface, module in SURFACES.items():
         reliability.count("inputs", surface, cases=len(module.CASES))
