@@ -52,6 +52,8 @@ def bch_words(bits: int, min_distance: int) -> int:
     """
     if bits > 2 ** max(_PRIMITIVE):
         raise ValueError(f"bits={bits}; BCH codes are here for up to {2 ** max(_PRIMITIVE)} bits")
+    if min_distance < 0:
+        raise ValueError(f"min_distance={min_distance}; expected 0 bits or more")
     checks = _bch_generator(bits, min_distance).bit_length() - 1
     return 2 ** max(bits - 1 - checks, 0)  # shortening and the parity bit leave so many message bits
 

@@ -16,7 +16,7 @@ import numpy as np
 from shc.annealing import Problem, visit_seconds
 from shc.center_optimizer import Best, CenterOptimizer, CenterStep, search
 from shc.constructions import centers_at_distance, distance_only_centers
-from shc.hamming import as_codes, check_size, min_distance_rule, minimum_distance
+from shc.hamming import as_codes, as_numbers, check_size, min_distance_rule, minimum_distance
 
 SOLVERS = ("shc", "paper", "paper-code")
 FEW, MANY = 32, 64  # for up to FEW classes MANY short runs beat a long one
@@ -218,7 +218,7 @@ def default_sweeps(classes: int, bits: int) -> int:
 
 def check_similarity(S: np.ndarray) -> np.ndarray:
     """S as float64 [C, C], exactly symmetric with unit diagonal; ValueError if it is not so up to rounding."""
-    S = np.asarray(S, dtype=np.float64)
+    S = np.asarray(as_numbers(S, "S"), dtype=np.float64)
     if S.ndim != 2 or S.shape[0] != S.shape[1] or not len(S):
         raise ValueError(f"S has shape {list(S.shape)}; expected a square matrix [C, C], one row per class")
     if not np.isfinite(S).all():

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from shc.datasets import MOST_SEED
+from shc.datasets import MOST_SEED, ImageSet
 from shc.devices import resolve_device
 from shc.models import CNNS, NETS
 from shc.schedule import Schedule
@@ -96,6 +96,13 @@ class Data(Step):
             )
         if self.root:  # found again from any working directory
             object.__setattr__(self, "root", os.path.abspath(os.path.expanduser(self.root)))
+
+    def load(self) -> "ImageSet":
+        """The images themselves."""
+        from shc import datasets
+
+        options = asdict(self)
+        return datasets.load(options.pop("data"), **options)
 
 
 @dataclass(frozen=True)

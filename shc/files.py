@@ -204,6 +204,8 @@ def read_notebook(file: Path) -> dict[str, Any]:
         raise RunError(f"{file} is not a readable notebook ({error})") from error
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         raise RunError(f"{file} is not a notebook of format 4: it has no list of cells")
+    if notebook.get("nbformat") != 4:
+        raise RunError(f"{file} is of notebook format {notebook.get('nbformat')!r}, not 4; run the notebooks again")
     if wrong := [number for number, cell in enumerate(notebook["cells"], 1) if not _is_cell(cell)]:
         raise RunError(f"{file} is not a notebook of format 4: cell {wrong[0]} has no type, no source or odd outputs")
     return notebook

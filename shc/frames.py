@@ -51,7 +51,10 @@ def read_frame(file: str | Path) -> pd.DataFrame:
     file = Path(file)
     if not file.is_file():
         raise ValueError(f"frame={str(file)!r} is not a file; give the table that `shc sweep` gathered")
-    frame = pd.read_csv(file, dtype=str, keep_default_na=False)
+    try:
+        frame = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except ValueError as error:  # pandas' own are such, and that of what is no text
+        raise ValueError(f"{file.name} is not a readable table ({error}); gather it again with `shc sweep`") from error
     missing = [name for name in (*TEXT, *NUMBERS, *FLAGS) if name not in frame.columns]
     if missing:
         raise ValueError(f"{file.name} lacks the columns {', '.join(missing)}; gather it again with `shc sweep`")
@@ -64,6 +67,8 @@ def read_frame(file: str | Path) -> pd.DataFrame:
         if name in SCORES or (values.notna() == (frame[name] != "")).all():
             frame[name] = _numbers(frame[name], file.name)
     for name in ("bits", "seed"):
+        if (wrong := frame[name][~(frame[name] % 1 == 0)]).size:
+            raise ValueError(f"{file.name}, row {wrong.index[0] + 2}: {name}={wrong.iloc[0]} is not a whole number")
         frame[name] = frame[name].astype(int)
     return frame.assign(label=[label(row) for _, row in frame.iterrows()])
 
@@ -181,6 +186,8 @@ def check_metric(frame: pd.DataFrame, metric: str) -> None:
     if metric not in frame.columns:
         known = [name for name in SCORES if name in frame.columns]
         raise ValueError(f"metric={metric!r} is not in the table; it has {', '.join(known)}")
+    if not pd.api.types.is_numeric_dtype(frame[metric]):
+        raise ValueError(f"metric={metric!r} holds no numbers; choose a score such as {SCORES[0]}")
 
 
 def seed_differences(frame: pd.DataFrame, metric: str, one: Hashable, other: Hashable, by: str = "label") -> pd.Series:

@@ -145,6 +145,14 @@ def as_array(values: Any) -> np.ndarray:
         raise ValueError(f"{values!s:.80} has rows of different lengths; expected an array") from error
 
 
+def as_numbers(values: Any, name: str) -> np.ndarray:
+    """The values as an array of numbers; ValueError calling them `name` if they are texts or objects."""
+    array = as_array(values)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} hold {array.dtype}; expected numbers")
+    return array
+
+
 def as_codes(codes: np.ndarray) -> np.ndarray:
     """The codes as an int8 array [N, K]; ValueError unless they are two-dimensional and all −1 or +1."""
     codes = as_array(codes)

@@ -258,15 +258,20 @@ def made_with(run: Run) -> dict[str, str]:
 def select(first: str | None, only: str | None) -> tuple[str, ...]:
     """The notebooks that --from and --only name."""
     for option, number in (("--from", first), ("--only", only)):
-        if number is not None and not any(n == number or n.split("_")[0] == number.zfill(2) for n in SEQUENCE):
+        if number is not None and not any(_named(n, number) for n in SEQUENCE):
             raise ParameterError(f"{option} {number} names no notebook; they are {', '.join(SEQUENCE)}")
     if first and only:
         raise ParameterError("--from and --only exclude each other; give one of them")
     wanted = first or only
     if wanted is None:
         return SEQUENCE
-    at = next(i for i, n in enumerate(SEQUENCE) if n == wanted or n.split("_")[0] == wanted.zfill(2))
+    at = next(i for i, n in enumerate(SEQUENCE) if _named(n, wanted))
     return SEQUENCE[at : at + 1] if only else SEQUENCE[at:]
+
+
+def _named(notebook: str, number: str) -> bool:
+    """Whether a notebook has this name, or begins with this number."""
+    return number != "" and (notebook == number or notebook.split("_")[0] == number.zfill(2))
 
 
 def finished(run: Run, notebook: str, stamp: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from shc.hamming import as_numbers
 from shc.hierarchy import Hierarchy
 
 MASKS = ("predicted", "true")
@@ -285,10 +286,7 @@ def _class_ids(labels: Any, size: int, classes: int | None, beside: str) -> np.n
 
 
 def _numbers(array: Any, name: str) -> np.ndarray:
-    values = _numpy(array)
-    if values.dtype.kind not in "fiub":
-        raise ValueError(f"{name} hold {values.dtype}; expected numbers")
-    return values
+    return as_numbers(_numpy(array), name)
 
 
 def _numpy(array: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from shc import centers as stage2
-from shc import datasets, hamming, label_sets, methods, metrics, promises, similarity
+from shc import hamming, label_sets, methods, metrics, promises, similarity
 from shc.center_history import pack_history, unpack_history
 from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig, SimilarityConfig
 from shc.control_centers import blended, control_centers
@@ -33,7 +33,7 @@ from shc.training_state import Record
 
 def start(run: Run, config: Data) -> ImageSet:
     """Load the run's images and note in its params.yaml which they are."""
-    images = datasets.load(config.data, **{k: v for k, v in asdict(config).items() if k != "data"})
+    images = config.load()
     if run.parameters().get("data") != config.identity():
         run.add_parameters("data", config.identity())
     return images
@@ -44,7 +44,7 @@ def images_of(run: Run) -> ImageSet:
     stored = run.parameters().get("data")
     if stored is None:
         raise MissingArtifact(f"{run.path} has no data yet; run notebook 01_classifier (or `shc run`) for it first")
-    return start(run, Data.read(stored, run.path / "params.yaml"))
+    return Data.read(stored, run.path / "params.yaml").load()
 
 
 def finished_images(run: Run) -> ImageSet:
@@ -357,7 +357,7 @@ def load_codes(run: Run, images: ImageSet, kind: str = "semantic") -> dict[str, 
     bits = artifact.meta["parameters"]["bits"]
     unpacked = {k: np.unpackbits(v, axis=1, count=bits).astype(np.int8) * 2 - 1 for k, v in artifact.arrays.items()}
     for split, codes in unpacked.items():
-        if len(codes) != len(images.splits[split]):
+        if len(codes) != len(images.splits.get(split, ())):
             raise RunError(f"codes of {split!r} do not match the data; run notebook 04_hashing_network again")
     return unpacked
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shc.centers import check_similarity
-from shc.hamming import as_codes
+from shc.hamming import as_codes, as_numbers, check_size
 from shc.hierarchy import Hierarchy
 
 
@@ -90,6 +90,7 @@ def forced_stress(S: np.ndarray, bits: int, min_distance: int) -> np.ndarray:
     array([0.08, 0.08])
     """
     S = check_similarity(S)
+    check_size(bits, len(S))
     if not 0 <= min_distance <= bits:
         raise ValueError(f"min_distance={min_distance} bits; expected 0 to {bits}, the code length")
     nearest = 1 - 2 * np.clip(np.round((1 - S) * bits / 2), min_distance, bits) / bits
@@ -284,7 +285,7 @@ def _grouped(codes: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def square_matrix(matrix: np.ndarray, what: str, least: int) -> np.ndarray:
     """The matrix as float64 [N, N]; ValueError unless it is square, finite, symmetric and has `least` rows."""
-    values = np.asarray(matrix, dtype=np.float64)
+    values = np.asarray(as_numbers(matrix, what), dtype=np.float64)
     if values.ndim != 2 or values.shape[0] != values.shape[1]:
         raise ValueError(f"{what} has shape {list(values.shape)}; expected a square matrix, a row per class or point")
     if len(values) < least:

@@ -42,6 +42,8 @@ def run_sweep(
     """
     if jobs < 1:
         raise ParameterError(f"--jobs {jobs}: give 1 or more")
+    if table and (Path(table).is_dir() or not Path(table).resolve().parent.is_dir()):
+        raise ParameterError(f"--table {table}: give a file in a folder that exists, e.g. results.csv")
     sweep = read_sweep(file)
     if sweep.repeats:
         which = ", ".join(f"{number} = {earlier}" for number, earlier in sweep.repeats)

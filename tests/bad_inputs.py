@@ -62,9 +62,9 @@ def of_command(command, *rows, prepare=None):
 
 
 def snapshot(folder):
-    """Every file and link below a folder, with its content."""
+    """Everything below a folder: files with their content, and whatever else there is by its kind."""
     return {
-        str(file.relative_to(folder)): file.readlink() if file.is_symlink() else file.is_dir() or file.read_bytes()
+        str(file.relative_to(folder)): file.read_bytes() if file.is_file() else file.lstat().st_mode
         for file in sorted(folder.rglob("*"))
     }
 
@@ -159,15 +159,16 @@ def put(make, name):
 def tiny_run(folder):
     """A run of all three stages on a few shapes, hardly trained."""
     from shc import stages
-    from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig
+    from shc.config import CentersConfig, ClassifierConfig, Data, HasherConfig, SimilarityConfig
     from shc.runs import Run
 
     short = dict(epochs=1, batch=100, device="cpu", threads=1)
-    data = Data(data="shapes", scale=0.02, size=16)
-    stages.run_all(
-        Run(folder), data, ClassifierConfig(**short), CentersConfig(bits=16), HasherConfig(**short),
-        kinds=("semantic",),
-    )  # fmt: skip
+    run = Run(folder)
+    images = stages.start(run, Data(data="shapes", scale=0.02, size=16))
+    list(stages.train_classifier(run, images, ClassifierConfig(**short)))
+    stages.class_similarity(run, images, SimilarityConfig())
+    next(stages.optimize_centers(run, images, CentersConfig(bits=16)))  # the first set will do
+    list(stages.train_hasher(run, images, HasherConfig(**short)))
 
 
 def tiny_store(folder):

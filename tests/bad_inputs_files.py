@@ -110,6 +110,10 @@ def executed(*cells, **changes):
     return make
 
 
+def bias(count, value=0.0):
+    return {"head.bias": np.full(count, value, np.float32)}
+
+
 NAN = np.full((100, 100), np.nan)
 ARTIFACTS = (
     "classifier.safetensors",
@@ -134,24 +138,24 @@ ROWS = (
     ("another data set", written(f"{TINY}/params.yaml", "data: {data: shapes, scale: 0.02, size: 32}"), "other data"),
     ("results that are no JSON", written(f"{TINY}/results.json", "{"), "results.json is not readable JSON"),
     ("results that are a list", written(f"{TINY}/results.json", "[]"), "results.json must hold a JSON object"),
-    ("notebooks that lie elsewhere", linked("notebooks"), "notebooks is a link"),
-    ("figures that lie elsewhere", linked("figures"), "figures is a link"),
+    ("notebooks that lie elsewhere", linked("notebooks"), "notebooks & is a link"),
+    ("figures that lie elsewhere", linked("figures"), "figures & is a link"),
     ("centers that lie on each other", forged("centers.npz", dict(codes=np.ones((100, 16), np.int8))), "0 bits, not"),
     ("centers of zeros", forged("centers.npz", dict(codes=np.zeros((100, 16), np.int8))), "±1 codes"),
     ("centers without parameters", forged("centers.npz", parameters=3), "centers.npz & no record"),
     ("centers of a forged key", forged("centers.npz", key="0" * 16), "its key is not that"),
-    ("a classifier of nan", forged("classifier.safetensors", {"head.bias": np.full(100, np.nan, np.float32)}), "nan"),
-    ("a classifier of other classes", forged("classifier.safetensors", {"head.bias": np.zeros(7, np.float32)}), "head.bias"),
-    ("a hasher of infinite weights", forged("hasher.safetensors", {"head.bias": np.full(16, np.inf, np.float32)}), "inf"),
-    ("a hasher of other bits", forged("hasher.safetensors", {"head.bias": np.zeros(8, np.float32)}), "head.bias"),
-    ("codes of too few bytes", forged("codes.npz", dict(query=np.zeros((200, 1), np.uint8))), "query is uint8 [200, 1]"),
+    ("a classifier of nan", forged("classifier.safetensors", bias(100, np.nan)), "nan"),
+    ("a classifier of other classes", forged("classifier.safetensors", bias(7)), "head.bias"),
+    ("a hasher of infinite weights", forged("hasher.safetensors", bias(16, np.inf)), "inf"),
+    ("a hasher of other bits", forged("hasher.safetensors", bias(8)), "head.bias"),
+    ("codes of too few bytes", forged("codes.npz", dict(query=np.zeros((9, 1), np.uint8))), "query is uint8 [9, 1]"),
     ("codes of too few images", forged("codes.npz", dict(query=np.zeros((3, 2), np.uint8))), "'query'"),
     ("codes of a split that is not there", forged("codes.npz", dict(test=np.zeros((3, 2), np.uint8))), "'test'"),
-    ("logits of other classes", forged("statistics.npz", dict(logits=np.zeros((3, 2), np.float32))), "logits"),
 )  # fmt: skip
 VERIFIED = (
     *ROWS[12:18], *ROWS[22:26],
     ("a file that is no artifact", written(f"{TINY}/weights.npz", "x"), "weights.npz & no artifact of ours"),
+    ("logits of other classes", forged("statistics.npz", dict(logits=np.zeros((3, 2), np.float32))), "logits"),
     ("similarities of nan", forged("similarity.npz", dict(S=NAN)), "S holds nan"),
     ("a checkpoint that was cut short", written(f"{TINY}/checkpoints/classifier.safetensors", "x" * 9), "damaged"),
     ("a picture that is none", written(f"{TINY}/figures/03_centers.png", "x"), "03_centers.png & no whole PNG"),
@@ -214,11 +218,11 @@ PAGES = (
 )
 PICTURES = (
     ("not there", lambda place: None, "a.png"),
-    ("a folder", lambda place: (place / "a.png").mkdir(), "a.png"),
+    ("a folder", lambda place: (place / "a.png").mkdir(), "Is a directory"),
     ("empty", written("a.png", ""), "a.png"),
     ("a text", written("a.png", "no picture"), "a.png"),
     ("drawn by a program", written("a.png", "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), "a.png"),
-    ("too many pixels", written("a.png", b"P6 60000 60000 255\n" + bytes(99)), "60,000 × 60,000"),
+    ("too many pixels", written("a.png", b"P6 60000 60000 255\n" + bytes(99)), "3600000000 pixels"),
     ("gray without white", lambda p: Image.fromarray(np.full((4, 4), -1.5, np.float32)).save(p / "a.png", "TIFF"),
      "no known white"),
 )  # fmt: skip
@@ -271,7 +275,7 @@ CASES = [
     ),
     Case("Run", "a file", lambda place: Run(place / "a"), "a is a file", written("a", "")),
     Case("Run.load", "what was not made", lambda place: Run(place).load("hasher"), "hasher.safetensors does not exist"),
-    Case("Run.load", "other parameters", lambda place: Run(place / TINY).load("centers", bits=64), "bits=16, not 64", RUN),
+    Case("Run.load", "other bits", lambda place: Run(place / TINY).load("centers", bits=9), "bits=16, not 9", RUN),
     Case("Run.load", "other data", lambda place: Run(place / TINY).load("codes", fingerprint="x"), "other data", RUN),
     Case("Run.save_figure", "a name that leaves the run", lambda place: Run(place).save_figure(None, "../x"), "'../x'"),
 ]  # fmt: skip

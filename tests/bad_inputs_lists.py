@@ -148,7 +148,8 @@ COCO = of_files(
     ("a category twice", both(*(edited(lambda d: d["categories"].append(
         d["categories"][0] | {"name": "bike"}), part) for part in ("train", "val"))), "a category twice"),
     ("a picture twice", edited(lambda data: data["images"].append(data["images"][0])), "lists a picture twice"),
-    ("a picture of both parts", edited(lambda data: data["images"].append({"id": 8, "file_name": "x"})), "one of the other file"),
+    ("a picture of both parts", edited(lambda data: data["images"].append({"id": 8, "file_name": "x"})),
+     "one of the other file"),
     ("two names for one file", edited(lambda data: data["images"][0].update(file_name=data["images"][1]["file_name"])),
      "is named twice"),
     ("a path out of the folder", edited(lambda data: data["images"][0].update(file_name="../../x.jpg")), "../../x.jpg"),

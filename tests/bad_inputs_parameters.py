@@ -127,7 +127,7 @@ TOGETHER = of_command(
     "run",
     ("ImageNet weights for the small net", "--set net=cnn --set weights=imagenet", "weights='imagenet'"),
     ("a crop above the size", "--set size=64 --set crop=65", "crop=65 & 64 pixels"),
-    ("embeddings that nobody reads", "--set embeddings=x.npy --set similarity=hierarchy", "embeddings='x.npy'"),
+    ("embeddings that nobody reads", "--set embeddings=x.npy --set similarity=hierarchy", "x.npy' would not be read"),
     ("a frozen untrained backbone", "--set hasher_features=frozen --set init=scratch", "init='scratch'"),
     ("a second fold of shapes", "--data shapes --set fold=1", "fold=1 & only fold 0"),
     ("unseen classes of clothes", "--data fashion_mnist --set protocol=unseen-classes", "protocol='unseen-classes'"),

@@ -119,7 +119,6 @@ CASES = [
         ("the name of a run", "taken.yaml", "runs/taken is a run of the notebook sequence"),
         ("the list of what is not there", "nowhere.yaml --list", "no file nowhere.yaml"),
         ("a table in no folder", "s.yaml --table s.yaml/t.csv", "s.yaml/t.csv"),
-        ("a scheduler without address", "s.yaml --scheduler nobody", "nobody"),
         prepare=refused_options,
     ),
     Case(

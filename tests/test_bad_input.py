@@ -1,6 +1,9 @@
 """Every bad input is refused: the message names the cause, no library's traceback is shown, no file is changed."""
 
+import os
 import shutil
+import subprocess
+import sys
 import traceback
 from pathlib import Path
 
@@ -23,12 +26,20 @@ import shc
 from shc import cli, pipeline
 from shc.datasets import coco
 
-MODULES = (
-    bad_inputs_api, bad_inputs_commands, bad_inputs_binary, bad_inputs_files, bad_inputs_index, bad_inputs_lists,
-    bad_inputs_parameters, bad_inputs_stages, bad_inputs_sweeps,
-)  # fmt: skip
-CASES = [case for module in MODULES for case in module.CASES]
+SURFACES = {
+    "commands and their options": bad_inputs_commands,
+    "parameters of notebooks": bad_inputs_parameters,
+    "sweep files and tables": bad_inputs_sweeps,
+    "runs, stores and single files": bad_inputs_files,
+    "data sets in archives and binary files": bad_inputs_binary,
+    "data sets of single pictures": bad_inputs_lists,
+    "the index": bad_inputs_index,
+    "codes, labels and metrics": bad_inputs_api,
+    "centers, stages and trainings": bad_inputs_stages,
+}
+CASES = [case for module in SURFACES.values() for case in module.CASES]
 PACKAGE = Path(shc.__file__).parent
+PATH = os.pathsep.join([str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -85,6 +96,32 @@ def test_it_is_refused_and_nothing_is_changed(case, place, capsys):
     assert bad_inputs.snapshot(place) == before
 
 
+PROCESSES = (
+    ("rum", "'rum'"),
+    ("run --name ../x", "'../x'"),
+    ("run --set bitz=8", "did you mean 'bits'"),
+    ("run --from 02 --only 03", "--from and --only"),
+    ("train --run x --stage centers", "'centers'"),
+    ("encode --run x --out codes", "--images --split"),
+    ("evaluate --query nowhere --database nowhere", "nowhere holds no encoded images"),
+    ("sweep nowhere.yaml", "no file nowhere.yaml"),
+    ("verify nowhere", "nowhere is not there"),
+    ("report --name .git", "'.git'"),
+    ("datasets --download", "which data set"),
+)
+
+
+def test_the_command_itself_says_so_without_a_traceback(place):
+    before, environment = bad_inputs.snapshot(place), os.environ | {"PYTHONPATH": PATH}
+    options = dict(stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=place, env=environment)
+    started = [subprocess.Popen([sys.executable, "-m", "shc", *line.split()], **options) for line, _ in PROCESSES]
+    for process, (line, words) in zip(started, PROCESSES, strict=True):
+        out, told = process.communicate(timeout=120)
+        assert process.returncode in (1, 2) and words in told, f"shc {line}: {process.returncode}, {told}{out}"
+        assert "Traceback" not in told + out
+    assert bad_inputs.snapshot(place) == before
+
+
 GOOD = list({id(case.good): case for case in CASES if case.good}.values())
 
 
@@ -98,7 +135,5 @@ def test_there_are_three_hundred_and_all_differ():
     lines = [case.call for case in CASES if isinstance(case.call, str) and not case.prepare]
     assert len(set(names)) == len(names) >= 300 and len(set(lines)) == len(lines)
     assert all(case.words.strip() for case in CASES)
-    reliability.count("inputs", "all surfaces", cases=len(CASES), entries=len({case.surface for case in CASES}))
-    for module in MODULES:
-        surface = module.__name__.removeprefix("bad_inputs_")
+    for surface, module in SURFACES.items():
         reliability.count("inputs", surface, cases=len(module.CASES))
