@@ -106,6 +106,11 @@ def loss_parts(parts: Mapping[str, tuple[float, float, float, float]], ax: Axes 
     """
     if not parts:
         raise ValueError("there is nothing to draw; pass (f, bound, f at distance 0, bound at distance 0) by name")
+    # a bound at distance 0 holds at any distance; the search for the other one may have stopped a little below it
+    parts = {
+        name: (loss, least if 0.999 * least <= bound < least else bound, free, least)
+        for name, (loss, bound, free, least) in parts.items()
+    }
     for name, (loss, bound, free, least) in parts.items():
         if not (0 <= least <= bound <= loss and least <= free):
             raise ValueError(

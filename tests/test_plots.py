@@ -484,6 +484,13 @@ def test_loss_parts_add_up_to_f():
     assert "at most 1.67 × the optimum" in axes.texts[-3].get_text() and "optimum" not in axes.texts[-1].get_text()
 
 
+def test_a_bound_that_was_found_a_little_too_low_is_that_of_distance_0():
+    axes = plots.loss_parts({"tiny": (0.0505461, 0.0488691, 0.0503762, 0.04887)}).axes[0]
+    assert [round(bar.get_width(), 7) for bar in axes.patches] == [0.04887, 0.0, 0.0016761]
+    with pytest.raises(ValueError, match="and the lower bound at distance 0"):
+        plots.loss_parts({"swapped": (0.05, 0.02, 0.04, 0.03)})
+
+
 def test_closest_pairs_are_those_of_the_first_set():
     codes = np.array([[1, 1, 1, 1], [1, 1, 1, -1], [-1, -1, -1, -1]])
     apart = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [-1, -1, -1, -1]])
