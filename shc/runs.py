@@ -44,9 +44,6 @@ RESULTS: dict[str, tuple[type, Any]] = {  # entries of results.json that are rea
     "table": (list, list),
 }  # fmt: skip
 RECORD = {"parameters": dict, "fingerprint": str, "inputs": dict, "key": str, "extra": dict}  # of how it was made
-
-
-# of what results.json may hold, what others read
 VARIANT = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 
 
