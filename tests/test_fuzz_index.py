@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reliability
+import torch
 from fuzzing import MOST, resident
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
@@ -44,8 +45,6 @@ def signs(numbers, bits=BITS):
 def formed(numbers, form):
     """The codes as one of the kinds that an index takes."""
     if form == "torch":
-        import torch
-
         return torch.from_numpy(signs(numbers))
     return {"signs": lambda x: x, "floats": lambda x: x.astype(np.float32), "words": hamming.pack}[form](signs(numbers))
 
