@@ -187,9 +187,10 @@ class Run:
         file = self.path / "results.json"
         stored = read_json(file)
         for name, kind in RESULTS.items():
-            rows: Any = stored.get(name, kind())
-            if not isinstance(rows, kind) or (kind is list and not all(isinstance(row, list) for row in rows)):
-                raise RunError(f"{file} holds {rows!r:.80} as {name!r}; delete it and run the notebooks again")
+            value: Any = stored.get(name, kind())
+            rows: Any = value if kind is list else ()
+            if not isinstance(value, kind) or not all(isinstance(row, list) for row in rows):
+                raise RunError(f"{file} holds {value!r:.80} as {name!r}; delete it and run the notebooks again")
         return stored
 
     def add_results(self, **values: Any) -> None:
