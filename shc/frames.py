@@ -186,7 +186,7 @@ def check_metric(frame: pd.DataFrame, metric: str) -> None:
     if metric not in frame.columns:
         known = [name for name in SCORES if name in frame.columns]
         raise ValueError(f"metric={metric!r} is not in the table; it has {', '.join(known)}")
-    if not pd.api.types.is_numeric_dtype(frame[metric]):
+    if len(frame) and not pd.api.types.is_numeric_dtype(frame[metric]):
         raise ValueError(f"metric={metric!r} holds no numbers; choose a score such as {SCORES[0]}")
 
 
