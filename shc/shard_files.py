@@ -8,12 +8,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from shc.files import unreadable
 from shc.runs import RunError, atomic_write
 
 FORMATS = {"parquet": "pyarrow", "lance": "lancedb"}  # and the package that writes it
@@ -61,7 +63,7 @@ def read_shard(file: Path, names: list[str]) -> tuple[Any, dict[str, Any]]:
     Raises RunError if the file is damaged or something else.
     """
     require(FORMATS[file.suffix[1:]], f"reading {file.suffix[1:]}")
-    try:
+    with damage_told(file):
         if file.suffix == ".lance":
             import lancedb
 
@@ -73,9 +75,20 @@ def read_shard(file: Path, names: list[str]) -> tuple[Any, dict[str, Any]]:
             with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
                 table, schema = parquet.read(columns=names) if names else None, parquet.schema_arrow
         return table, json.loads(schema.metadata[METADATA])
-    except Exception as error:  # Arrow and Lance have many
+
+
+@contextmanager
+def damage_told(file: Path) -> Iterator[None]:
+    """Turn what a damaged shard makes its readers raise, and they have many errors, into a RunError."""
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RunError(f"{file} is damaged or not a shard ({why}); delete it and repeat `shc encode`") from error
+        raise unreadable(file, error) or RunError(
+            f"{file} is damaged or not a shard ({why}); delete it and repeat `shc encode`"
+        ) from error
 
 
 def as_words(column: Any, words: int) -> np.ndarray:
