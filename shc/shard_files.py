@@ -8,12 +8,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from shc.files import unreadable
 from shc.runs import RunError, atomic_write
 from shc.untrusted import TooLarge, check_growth, check_regular
 
@@ -65,7 +67,7 @@ def read_shard(file: Path, names: list[str], rows: int, words: int) -> tuple[Any
     of so many words: a small file could unpack to far more.
     """
     require(FORMATS[file.suffix[1:]], f"reading {file.suffix[1:]}")
-    try:
+    with damage_told(file):
         table, schema = (_read_lance if file.suffix == ".lance" else _read_parquet)(file, names, rows, 8 * words)
         about = json.loads(schema.metadata[METADATA])
         if not isinstance(about, dict) or not isinstance(about.get("failed"), dict):
@@ -73,9 +75,20 @@ def read_shard(file: Path, names: list[str], rows: int, words: int) -> tuple[Any
         if table is not None and any(column.null_count for column in table.columns):
             raise TooLarge("some of its values are missing")
         return table, about
-    except Exception as error:  # Arrow and Lance have many
+
+
+@contextmanager
+def damage_told(file: Path) -> Iterator[None]:
+    """Turn what a damaged shard makes its readers raise, and they have many errors, into a RunError."""
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RunError(f"{file} is damaged or not a shard ({why}); delete it and repeat `shc encode`") from error
+        raise unreadable(file, error) or RunError(
+            f"{file} is damaged or not a shard ({why}); delete it and repeat `shc encode`"
+        ) from error
 
 
 def _read_parquet(file: Path, names: list[str], rows: int, width: int) -> tuple[Any, Any]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from shc.hierarchy import Hierarchy
 from shc.runs import RunError, atomic_write, library_versions, read_json, today
-from shc.shard_files import FORMATS, as_words, read_shard, write_shard
+from shc.shard_files import FORMATS, as_words, damage_told, read_shard, write_shard
 
 VERSION = 1
 MOST_BITS, MOST_SHARDS, LARGEST = 1024, 1_000_000, 2**40  # that are read
@@ -169,24 +169,28 @@ class EncodedStore:
 
     def read(self, number: int, *, ids: bool = True) -> Shard:
         """Read a shard, without its ids if they are not wanted; RunError if it is missing, damaged or another's."""
-        table, about = self._read(number, [*(["id"] if ids else []), "label", "code"])
-        codes, failed = as_words(table["code"], -(-self.bits // 64)), about["failed"]
-        expected = self._expected(number)
-        if len(codes) + len(failed) != expected:
-            raise RunError(
-                f"{self.file(number)} holds {len(codes)} codes and {len(failed)} failures of {expected} images; delete "
-                "it and repeat `shc encode`"
-            )
-        names = table["id"].to_pylist() if ids else []
-        shard = Shard(names, table["label"].to_numpy().astype(np.int32), codes, failed)
-        self._check(number, _sums(shard) if ids else _sums(shard) | {"id": None}, about)
-        return shard
+        with damage_told(self.file(number)):
+            table, about = self._read(number, [*(["id"] if ids else []), "label", "code"])
+            codes, failed = as_words(table["code"], -(-self.bits // 64)), about["failed"]
+            expected = self._expected(number)
+            if len(codes) + len(failed) != expected:
+                raise RunError(
+                    f"{self.file(number)} holds {len(codes)} codes and {len(failed)} failures of {expected} images; "
+                    "delete it and repeat `shc encode`"
+                )
+            labels = table["label"].to_numpy()
+            if labels.dtype.kind != "i":
+                raise RunError(f"{self.file(number)} is damaged (labels are lost); delete it and repeat `shc encode`")
+            shard = Shard(table["id"].to_pylist() if ids else [], labels.astype(np.int32), codes, failed)
+            self._check(number, _sums(shard) if ids else _sums(shard) | {"id": None}, about)
+            return shard
 
     def failed_in(self, number: int) -> dict[str, str]:
         """Why images of one shard could not be read, by id; reads no rows."""
-        about = self._read(number, [])[1]
-        self._check(number, {"failed": _sum(about["failed"])}, about)
-        return about["failed"]
+        with damage_told(self.file(number)):
+            about = self._read(number, [])[1]
+            self._check(number, {"failed": _sum(about["failed"])}, about)
+            return about["failed"]
 
     def _expected(self, number: int) -> int:
         """Images in a shard, those that could not be read included."""
@@ -208,7 +212,9 @@ class EncodedStore:
             self.check_complete()
         table, about = read_shard(file, names, self._expected(number), -(-self.bits // 64))
         if about.get("key") != self.manifest.key:
-            raise RunError(f"{file} belongs to another store than {self.folder}/manifest.json; delete it and repeat")
+            raise RunError(
+                f"{file} belongs to another store than {self.folder}/manifest.json; delete it and repeat `shc encode`"
+            )
         return table, about
 
     def __iter__(self) -> Iterator[Shard]:
