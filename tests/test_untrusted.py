@@ -377,7 +377,8 @@ REFRESHES = '<meta http-equiv="refresh" content="0;url=https://evil.example">'
     "hostile",
     [
         f"<!--> {REFRESHES} -->", f"<!--x--!>{REFRESHES}<!---->", f"<?x >{REFRESHES}", f"<![CDATA[>{REFRESHES}]]>",
-        f"<template><p>{REFRESHES}</p></template>", f"<svg><style>{REFRESHES}</style></svg>", f"<noscript>{REFRESHES}</noscript>", REFRESHES,
+        f"<template><p>{REFRESHES}</p></template>",
+        f"<svg><style>{REFRESHES}</style></svg>", f"<noscript>{REFRESHES}</noscript>", REFRESHES,
         '<form action="https://evil.example"><button>go</button></form>',
     ],
 )  # fmt: skip
