@@ -4,11 +4,19 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from shc import pipeline
 from shc.runs import Run, RunError
+
+# control characters, but not those of lines and of progress bars, and those that change the direction of writing
+SHOWN = {
+    n: f"\\x{n:02x}" if n < 256 else f"\\u{n:04x}"
+    for n in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    if chr(n) not in "\t\n\r"
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +58,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_datasets(commands)
     commands.add_parser("methods", help="list the hashing methods")
     options = parser.parse_args(arguments)
+    with redirect_stdout(Plain(sys.stdout)), redirect_stderr(Plain(sys.stderr)):
+        return run_command(options)
+
+
+class Plain:
+    """A stream that shows control characters of what is written: names of files and texts of others are printed.
+
+    A terminal obeys them: it could be told to hide lines, or to fill the clipboard.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> Any:
+        """As the stream's own."""
+        return self.stream.write(text.translate(SHOWN))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Run what the arguments ask for, and tell errors in one line."""
     try:
         return COMMANDS[options.command](options)
     except KeyboardInterrupt:

@@ -31,6 +31,8 @@ NOT_READ = (  # pictures all the same: cameras' and phones', drawings, and files
 )  # fmt: skip
 MOST_PIXELS = 100_000_000  # a picture of more is refused: small files can unpack to more than the memory holds
 MOST_FILE = 2**30  # bytes
+MOST_SCANS = 100  # of a JPEG, usually 1 or 10: each goes over all pixels, and may take a hundred bytes of the file
+BAND = 512  # rows that are put on white at a time
 # what concerns one file only; any other failure is the disk's
 ONE_FILE = (None, errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
@@ -111,7 +113,10 @@ def read_image(file: str | Path | io.BytesIO, size: int, draft: bool = False) ->
                 raise ValueError(f"its {opened.width:,} × {opened.height:,} pixels are more than {MOST_PIXELS:,}")
             if draft:
                 opened.draft(None, (size, size))
-            upright: Image.Image = ImageOps.exif_transpose(opened)
+            if opened.format in ("JPEG", "MPO") and scans(file) > MOST_SCANS:
+                raise ValueError(f"it is drawn in more than {MOST_SCANS} passes")
+            ImageOps.exif_transpose(opened, in_place=True)
+            upright: Image.Image = opened
             if upright.mode.startswith(("I", "F")):  # 16 bits of gray, which Pillow would clip instead of scale
                 gray = np.asarray(upright)
                 if gray.dtype.kind == "f" or not 0 <= gray.min() <= gray.max() < 2**16:
@@ -120,8 +125,11 @@ def read_image(file: str | Path | io.BytesIO, size: int, draft: bool = False) ->
             if upright.mode in ("RGB", "L") and "transparency" not in upright.info:
                 flat = upright.convert("RGB")
             else:
-                picture = upright.convert("RGBA")
-                flat = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+                flat = Image.new("RGB", upright.size, "white")
+                for top in range(0, upright.height, BAND):  # copies of the whole would take gigabytes
+                    band = upright.crop((0, top, upright.width, min(top + BAND, upright.height))).convert("RGBA")
+                    on_white = Image.alpha_composite(Image.new("RGBA", band.size, "white"), band)
+                    flat.paste(on_white.convert("RGB"), (0, top))
         if max(flat.size) ** 2 > MOST_PIXELS:  # a strip, whose square would be as large
             flat.thumbnail((8 * size, 8 * size))
         side = max(flat.size)
@@ -140,6 +148,12 @@ def read_image(file: str | Path | io.BytesIO, size: int, draft: bool = False) ->
             reason = reason.replace(str(file), Path(file).name)
         raise BrokenImage(" ".join(reason.split())) from error
     return np.asarray(small).transpose(2, 0, 1)
+
+
+def scans(file: str | Path | io.BytesIO) -> int:
+    """How often a JPEG's pixels are gone over, those of thumbnails in it included."""
+    content = file.getvalue() if isinstance(file, io.BytesIO) else Path(file).read_bytes()
+    return content.count(b"\xff\xda")
 
 
 def fault(content: bytes) -> str:

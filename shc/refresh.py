@@ -17,6 +17,7 @@ from shc.pipeline import SEQUENCE, notebooks_folder, read_notebook, source_hash
 from shc.readme import numbers, own_pictures, results
 from shc.runs import Run, RunError, atomic_write
 from shc.scale_page import scale_numbers, search_numbers
+from shc.untrusted import check_regular
 
 THUMBNAILS = {  # notebook → the figure of the run that stands for it in the README
     "00_tour": "00_tour",
@@ -32,6 +33,7 @@ THUMBNAILS = {  # notebook → the figure of the run that stands for it in the R
 HERO = ("03_similarity_and_centers", "05_retrieval")
 PARTS = {"numbers": numbers, "own pictures": own_pictures, "results": results}  # of the README, from the records
 KEEP = ("image/png", "text/plain", "text/markdown", "text/html")
+MOST_PIXELS = 20_000_000  # of a figure; eleven are held at a time
 LARGEST = 1_200_000  # bytes of a committed notebook
 
 
@@ -89,7 +91,11 @@ def write_pictures(run: Run) -> None:
         file = run.path / "figures" / f"{name}.png"
         if not file.exists():
             raise RunError(f"{file}, a picture of the README, is missing; execute the notebooks with `shc run` first")
-        return Image.open(file).convert("RGB")
+        check_regular(file)
+        with Image.open(file, "r", ("PNG",)) as picture:  # for other formats Pillow starts programs
+            if picture.width * picture.height > MOST_PIXELS or file.is_symlink():
+                raise RunError(f"{file} is a link, or larger than any figure; execute its notebook again")
+            return picture.convert("RGB")
 
     folder = notebooks_folder() / "figures"
     thumbnails, parts = {name: figure(source) for name, source in THUMBNAILS.items()}, [figure(name) for name in HERO]

@@ -133,6 +133,9 @@ def width_on_screen(file: Path) -> int:
 def figure(file: Path, notebooks: Mapping[str, Mapping[str, Any]]) -> str:
     """A picture of the run, with a caption that leads to the cell that drew it."""
     alt = file.with_suffix(".txt")
+    for part in (file, alt):
+        if part.exists() and not part.is_file():  # a pipe would never end
+            raise RunError(f"{part} is not a plain file; delete it, then repeat `shc report`")
     text = escape(
         (alt.read_text(encoding="utf-8") if alt.exists() and not alt.is_symlink() else "").strip()
         or file.stem.replace("_", " ")

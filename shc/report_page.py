@@ -26,14 +26,20 @@ GLOSSARY = "contents"  # the notebook that every other one links to
 MISSING = ("NaN", "nan", "None", "NaT", "<NA>", "–")  # how pandas and numpy print that there is no value
 NUMBER = re.compile(r"[+−-]?(\d[\d,]*\.?\d*|\.\d+|inf|∞)(e[+-]?\d+)?( ?%)?( ± [\d.]+)?", re.IGNORECASE)
 KINDS = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain")  # shown, best first
-ACTIVE = "script, link, iframe, frame, object, embed, base, meta, style[scoped], a.anchor-link"
+ACTIVE = "script, link, iframe, frame, object, embed, base, meta, form, noscript, template"
+ACTIVE += ", style[scoped], a.anchor-link"
+LONGEST_TEXT = 20_000  # characters of Markdown in a cell; its parser takes time by the square of the length
+LONGEST_NUMBER = 60  # characters; NUMBER takes time by the square of the length
+MOST_DEPTH = 200  # of elements inside each other, whose tables would take time by the square of the depth
+MOST_CELLS = 1_000_000  # rows times columns of a table that is made to read well
 
 
 def page(title: str, body: str) -> str:
     """A whole page: `body` is HTML with header, main and footer, `title` plain text."""
     style, script = data_file("report.css"), data_file("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+    policy += "form-action 'none'; base-uri 'none'"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
@@ -72,8 +78,7 @@ def render(file: Path, titles: Mapping[str, str] | None = None) -> str:
     notebook = read_notebook(file)
     titles = titles or {file.stem: title_of(notebook, file.stem)}
     soup = parsed(exported(notebook, [picture.stem for picture in (file.parent.parent / "figures").glob("*.png")]))
-    for element in soup.select(ACTIVE):
-        element.decompose()
+    disarm(soup)
     for picture in soup.select("img:not([src^='data:'])"):  # on the web, or not part of the run
         picture.replace_with(picture.get("alt") or "")
     for link in soup.select('p > a[href="contents.ipynb"]'):
@@ -91,6 +96,19 @@ def render(file: Path, titles: Mapping[str, str] | None = None) -> str:
     )
 
 
+def disarm(soup: Any) -> None:
+    """Drop what acts, and what a browser may read in another way than the parser: there an element could hide."""
+    from bs4.element import PreformattedString, Stylesheet
+
+    for element in soup.select(ACTIVE):
+        element.decompose()
+    for text in list(soup.find_all(string=True)):
+        if isinstance(text, PreformattedString):  # comments, declarations: where they end is told in many ways
+            text.extract()
+        elif isinstance(text, Stylesheet) and "<" in text:  # inside of SVG a browser reads elements there
+            text.replace_with("")
+
+
 def exported(notebook: Mapping[str, Any], pictures: list[str]) -> str:
     """The cells as HTML; the first cell that saves one of `pictures` is marked with its name."""
     try:
@@ -104,7 +122,11 @@ def exported(notebook: Mapping[str, Any], pictures: list[str]) -> str:
     book = nbformat.reads(json.dumps(notebook), as_version=4)
     book.metadata.pop("widgets", None)  # static twins stand beside the widgets
     waiting = set(pictures)
-    for cell in book.cells:
+    for number, cell in enumerate(book.cells, 1):
+        outputs = [output.get("data", {}).get("text/markdown", "") for output in cell.get("outputs", [])]
+        texts = [*outputs, *([cell.source] if cell.cell_type == "markdown" else [])]
+        if any(len("".join(text)) > LONGEST_TEXT for text in texts):
+            raise RunError(f"cell {number} has Markdown of more than {LONGEST_TEXT:,} characters; shorten it")
         cell.metadata["pictures"] = sorted(picture for picture in waiting if saves(cell, picture))
         waiting -= set(cell.metadata["pictures"])
     settings = Config({"NbConvertBase": {"display_data_priority": list(KINDS)}})
@@ -149,10 +171,17 @@ def lead_to_page(link: Any, folder: Path, titles: Mapping[str, str]) -> None:
 
 
 def parsed(text: str) -> Any:
-    """Beautiful Soup's tree of some HTML; it comes with nbconvert."""
-    from bs4 import BeautifulSoup
+    """Beautiful Soup's tree of some HTML; it comes with nbconvert. RunError if it is deep beyond all measure."""
+    from bs4 import BeautifulSoup, Tag
 
-    return BeautifulSoup(text, "html.parser")
+    soup = BeautifulSoup(text, "html.parser")
+    waiting: list[tuple[Tag, int]] = [(soup, 0)]
+    while waiting:
+        element, depth = waiting.pop()
+        if depth > MOST_DEPTH:
+            raise RunError(f"its HTML has elements inside each other more than {MOST_DEPTH} times; execute it again")
+        waiting += [(child, depth + 1) for child in element.children if isinstance(child, Tag)]
+    return soup
 
 
 def tidied(soup: Any) -> str:
@@ -161,18 +190,28 @@ def tidied(soup: Any) -> str:
         if table.thead:
             join_heads(table.thead)
         heads, *rows = ([] if table.thead else [[]]) + [row.find_all(["td", "th"]) for row in table.select("tr")]
-        for at in range(max(map(len, rows), default=0)):
+        columns = max(map(len, rows), default=0)
+        for at in range(columns if columns * len(rows) <= MOST_CELLS else 0):
             column = [row[at] for row in rows if at < len(row)]
             gaps = [cell for cell in column if cell.get_text(strip=True) in MISSING]
             for cell in gaps:
                 cell.string, cell["title"] = "–", "no value"
             texts = [cell.get_text(strip=True) for cell in column if cell not in gaps]
-            if any(texts) and all(NUMBER.fullmatch(text) for text in texts if text):
+            if any(texts) and all(is_number(text) for text in texts if text):
                 for cell in [*column, *heads[at : at + 1]]:
                     cell["class"] = "number"
         del table["border"]
         table.wrap(soup.new_tag("div", attrs={"class": "table"}))
     return str(soup)
+
+
+def is_number(text: str) -> bool:
+    """Whether a cell of a table holds a number.
+
+    >>> [is_number(text) for text in ("1,024", "0.5 ± 0.1", "one", "1" * 100)]
+    [True, True, False, False]
+    """
+    return len(text) <= LONGEST_NUMBER and NUMBER.fullmatch(text) is not None
 
 
 def join_heads(head: Any) -> None:

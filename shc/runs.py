@@ -89,9 +89,8 @@ class Run:
         self.path = Path(path)
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file, not a run folder; choose another run name")
-        for name in FOLDERS:
-            if os.path.islink(self.path / name):  # somebody's run must not decide where this one writes
-                raise RunError(f"{self.path / name} is a link, which could lead out of the run folder; delete it")
+        for name in links_in(self.path):  # somebody's run must not decide where this one writes, or what a report shows
+            raise RunError(f"{self.path / name} is a link, which could lead out of the run folder; delete it")
 
     def file(self, name: str, variant: str = "") -> Path:
         """Path of an artifact's file; variants (e.g. random centers) stand beside it as `name-variant`."""
@@ -258,6 +257,17 @@ class Checkpoint:
         with suppress(OSError):
             self.file.unlink(missing_ok=True)
             self.file.parent.rmdir()
+
+
+def links_in(folder: Path) -> list[str]:
+    """Names of the links among a run's folders, its texts and its executed notebooks."""
+    named = [*FOLDERS, "own", "params.yaml", "results.json"]  # "own" is the run that notebook 08 makes in this one
+    links = [name for name in named if os.path.islink(folder / name)]
+    if "notebooks" not in links:
+        links += [
+            f"notebooks/{file.name}" for file in sorted((folder / "notebooks").glob("*.[ij]*")) if file.is_symlink()
+        ]
+    return links
 
 
 def check_record(file: Path, meta: Mapping[str, Any]) -> None:

@@ -254,7 +254,7 @@ def _engine(kind: str, stored: np.ndarray, count: int, octets: int) -> Any:
     import faiss
 
     if kind != "flat":
-        engine = faiss.deserialize_index_binary(stored)
+        engine = _deserialized(stored)
     elif stored[:4].tobytes() != b"IBxF" or not 0 <= len(stored) - count * octets <= LONGEST_HEAD:
         raise ValueError("its codes are not as many as its items")
     else:  # a head and the codes: faiss would believe the head
@@ -263,6 +263,20 @@ def _engine(kind: str, stored: np.ndarray, count: int, octets: int) -> Any:
     if engine.ntotal != count or engine.d != 8 * octets or type(engine).__name__ != ENGINES[kind]:
         raise ValueError("it is of another kind or length")
     return engine
+
+
+def _deserialized(stored: np.ndarray) -> Any:
+    """The faiss index, none of whose vectors may be larger than what is stored; faiss would allocate first."""
+    import faiss
+
+    if not hasattr(faiss, "set_deserialization_vector_byte_limit"):  # an old version
+        return faiss.deserialize_index_binary(stored)
+    before = faiss.get_deserialization_vector_byte_limit()
+    faiss.set_deserialization_vector_byte_limit(2 * stored.nbytes + 4096)
+    try:
+        return faiss.deserialize_index_binary(stored)
+    finally:
+        faiss.set_deserialization_vector_byte_limit(before)
 
 
 def _whole_numbers(values: np.ndarray, least: int) -> np.ndarray:

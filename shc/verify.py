@@ -14,7 +14,8 @@ import numpy as np
 from shc import promises
 from shc.files import RunError, Unreadable, read_arrays, read_json
 from shc.pipeline import SEQUENCE, read_notebook
-from shc.runs import ARTIFACTS, FOLDERS, Run, check_record
+from shc.runs import ARTIFACTS, Run, check_record, links_in
+from shc.untrusted import check_regular
 
 GOOD, BAD = "✓", "✗"
 FAILED = "a cell of it failed"
@@ -54,7 +55,7 @@ def verify(folder: str | Path) -> Iterator[Finding]:
 
 def of_run(folder: Path) -> Iterator[Finding]:
     """The files of a run folder."""
-    links = [name for name in FOLDERS if (folder / name).is_symlink()]
+    links = links_in(folder)
     yield from (
         Finding(name, False, "is a link, which could lead out of the run folder", "delete it") for name in links
     )
@@ -129,6 +130,7 @@ def of_picture(file: Path) -> str:
     if file.is_symlink():
         raise RunError("it is a link, which could lead out of the run folder")
     try:
+        check_regular(file)
         with Image.open(file, "r", ("PNG",)) as picture:
             picture.verify()
             return f"{picture.width} × {picture.height} pixels"

@@ -206,6 +206,52 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("kind", ["webp", "png"])
+def test_a_transparent_picture_of_many_pixels_is_not_held_six_times(tmp_path, kind, monkeypatch):
+    from PIL import Image
+
+    sizes = []
+    original = Image.alpha_composite
+    monkeypatch.setattr(Image, "alpha_composite", lambda a, b: (sizes.append(b.size), original(a, b))[1])
+    random = np.random.default_rng(0).integers(0, 256, (1100, 30, 4), dtype=np.uint8)
+    Image.fromarray(random).save(tmp_path / f"a.{kind}", lossless=True)
+    found = image_files.read_image(tmp_path / f"a.{kind}", 64)
+    assert max(height for _, height in sizes) <= image_files.BAND
+    whole = original(Image.new("RGBA", (30, 1100), "white"), Image.fromarray(random)).convert("RGB")
+    square = Image.new("RGB", (1100, 1100), "white")
+    square.paste(whole, (535, 0))
+    expected = np.asarray(square.resize((64, 64), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    assert np.abs(found.astype(int) - expected).max() == 0
+
+
+def test_a_jpeg_drawn_in_passes_without_end_is_refused(tmp_path):
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.new("L", (64, 64), 128).save(stream, "JPEG", progressive=True)
+    content = stream.getvalue()
+    last = content[content.rindex(b"\xff\xda") : -2]
+    file = tmp_path / "a.jpg"
+    file.write_bytes(content[:-2] + last * 50 + content[-2:])
+    assert image_files.read_image(file, 32).shape == (3, 32, 32)
+    file.write_bytes(content[:-2] + last * 100 + content[-2:])
+    with pytest.raises(image_files.BrokenImage, match="drawn in more than 100 passes"):
+        image_files.read_image(file, 32)
+    assert image_files.fault(file.read_bytes()) == "it is drawn in more than 100 passes"
+
+
+def test_an_archive_that_is_a_pipe_is_not_waited_for(tmp_path):
+    import os
+
+    from shc.datasets import fashion_mnist
+
+    os.mkfifo(tmp_path / "a.gz")
+    with pytest.raises(ValueError, match="not a plain file"):
+        cifar.from_tar(tmp_path / "a.gz", "d", {"x.bin": 5})
+    with pytest.raises(ValueError, match="not a plain file"):
+        fashion_mnist.read_idx(tmp_path / "a.gz", (1,))
+
+
 # ------------------------------------------------------------------------------------------ somebody's run folder
 
 
@@ -280,6 +326,143 @@ def test_notebooks_of_a_run_folder_are_not_taken_for_the_sequence(tmp_path, monk
 def test_a_figure_stays_among_the_figures(tmp_path, name):
     with pytest.raises(RunError, match="a figure cannot be called"):
         Run(tmp_path).save_figure(None, name)
+
+
+@pytest.mark.parametrize("name", ["own", "params.yaml", "results.json", "notebooks/00_tour.ipynb"])
+def test_links_whose_content_a_report_would_show_are_refused(tmp_path, name):
+    from shc.verify import verify
+
+    (tmp_path / "secret").write_text("host: {token: abc}")
+    (tmp_path / "one" / "notebooks").mkdir(parents=True)
+    (tmp_path / "one" / "a.npz").write_bytes(b"")
+    (tmp_path / "one" / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(RunError, match=f"{name} is a link, which could lead out of the run folder; delete it"):
+        Run(tmp_path / "one")
+    assert [(found.file, found.good) for found in verify(tmp_path / "one")] == [(name, False)]
+
+
+def test_figures_that_are_pipes_are_not_waited_for(tmp_path):
+    import os
+
+    from shc import report, verify
+
+    (tmp_path / "figures").mkdir()
+    os.mkfifo(tmp_path / "figures" / "a.png")
+    with pytest.raises(RunError, match="not a plain file"):
+        report.figure(tmp_path / "figures" / "a.png", {})
+    with pytest.raises(RunError, match="no whole PNG"):
+        verify.of_picture(tmp_path / "figures" / "a.png")
+
+
+def test_a_figure_of_another_format_or_size_does_not_reach_the_readme(tmp_path, monkeypatch):
+    from PIL import Image
+
+    from shc import refresh
+
+    (tmp_path / "figures").mkdir()
+    file = tmp_path / "figures" / f"{next(iter(refresh.THUMBNAILS.values()))}.png"
+    Image.new("RGB", (8, 8)).save(file, "EPS")  # Pillow would start Ghostscript
+    with pytest.raises(Exception, match="cannot identify image file"):
+        refresh.write_pictures(Run(tmp_path))
+    monkeypatch.setattr(refresh, "MOST_PIXELS", 63)
+    Image.new("RGB", (8, 8)).save(file)
+    with pytest.raises(RunError, match="larger than any figure"):
+        refresh.write_pictures(Run(tmp_path))
+
+
+REFRESHES = '<meta http-equiv="refresh" content="0;url=https://evil.example">'
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        f"<!--> {REFRESHES} -->", f"<!--x--!>{REFRESHES}<!---->", f"<?x >{REFRESHES}", f"<![CDATA[>{REFRESHES}]]>",
+        f"<template><p>{REFRESHES}</p></template>",
+        f"<svg><style>{REFRESHES}</style></svg>", f"<noscript>{REFRESHES}</noscript>", REFRESHES,
+        '<form action="https://evil.example"><button>go</button></form>',
+    ],
+)  # fmt: skip
+def test_no_output_hides_an_element_that_leads_elsewhere(hostile):
+    from shc import report_page
+
+    soup = report_page.parsed(f"<p>before</p>{hostile}<style>td > a {{color: red}}</style><p>after</p>")
+    report_page.disarm(soup)
+    assert str(soup) == "<p>before</p><style>td > a {color: red}</style><p>after</p>" or (
+        "<" not in re.sub(r"</?(p|svg|style|noscript)>", "", str(soup)) and "before" in str(soup)
+    )
+
+
+@pytest.mark.parametrize("place", ["cell", "output"])
+def test_markdown_that_takes_time_by_the_square_is_refused(tmp_path, place):
+    pytest.importorskip("nbconvert")
+    from shc import report_page
+
+    text = "![a](<" * 5000
+    cell = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": text}
+    if place == "output":
+        output = {"output_type": "display_data", "data": {"text/markdown": text}, "metadata": {}}
+        cell |= {"cell_type": "code", "source": "1", "execution_count": 1, "outputs": [output]}
+    book = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    with pytest.raises(RunError, match="cell 1 has Markdown of more than 20,000 characters"):
+        report_page.exported(book, [])
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf", "multihash"])
+def test_an_index_that_announces_more_than_it_holds_is_refused_before_memory_is_taken(kind):
+    faiss = pytest.importorskip("faiss")
+    if not hasattr(faiss, "set_deserialization_vector_byte_limit"):
+        pytest.skip("this faiss has no limit")
+    from shc.search import HammingIndex
+    from shc.search_faiss import _deserialized
+
+    before = faiss.get_deserialization_vector_byte_limit()
+    index = HammingIndex.open("memory:", kind=kind)
+    index.add(np.random.default_rng(0).choice([-1, 1], (200, 64)))
+    stored = faiss.serialize_index_binary(index.engine)
+    assert _deserialized(stored).ntotal == 200
+    announced = 0
+    for at in range(len(stored) - 8):
+        if 1 < int.from_bytes(stored[at : at + 8].tobytes(), "little") < 3000:
+            forged = stored.copy()
+            forged[at : at + 8] = np.frombuffer(struct.pack("<Q", 2**31), np.uint8)
+            try:
+                _deserialized(forged)
+            except Exception as error:
+                announced += "byte_limit" in str(error)
+    assert announced, "a size is refused by the limit"
+    assert faiss.get_deserialization_vector_byte_limit() == before
+
+
+def test_pages_send_no_form():
+    from shc import report_page
+
+    assert "form-action 'none'; base-uri 'none'" in report_page.page("a", "b")
+
+
+def test_tables_that_take_time_by_the_square_are_left_or_refused():
+    import time
+
+    from shc import report_page
+
+    started = time.perf_counter()
+    many = 5000
+    report_page.tidied(report_page.parsed(f"<table><tr><td>{'1' * 10**6}x</td></tr></table>"))
+    report_page.tidied(report_page.parsed(f"<table>{'<tr></tr>' * many}<tr>{'<td></td>' * many}</tr></table>"))
+    with pytest.raises(RunError, match="inside each other more than 200 times"):
+        report_page.parsed("<table><tr><td>" * 1000)
+    assert time.perf_counter() - started < 30
+
+
+def test_a_terminal_is_shown_control_characters_and_does_not_obey_them(tmp_path, capsys):
+    from shc import cli
+
+    (tmp_path / "a\x1b]52;c;eA==\x07\x9b2J\u202e.npz").write_bytes(b"")
+    assert cli.main(["verify", str(tmp_path)]) == 1
+    told = capsys.readouterr().out
+    assert "a\\x1b]52;c;eA==\\x07\\x9b2J\\u202e.npz" in told and told.isascii() is False
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", told)
+    cli.main(["verify", str(tmp_path / "\x1b[2J")])
+    assert "\x1b" not in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------ code

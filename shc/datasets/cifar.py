@@ -20,7 +20,7 @@ from shc.datasets.reading import check_labels, check_size, resized
 from shc.datasets.sources import BLOCK, SourceFile, data_root, require
 from shc.datasets.splits import assembled, draw
 from shc.hierarchy import Hierarchy
-from shc.untrusted import Limited, TooLarge
+from shc.untrusted import Limited, TooLarge, check_regular
 
 SIDE = 32  # pixels
 PIXELS = 3 * SIDE * SIDE  # bytes
@@ -216,6 +216,7 @@ def from_tar(file: Path, folder: str, wanted: Mapping[str, int]) -> dict[str, by
     found: dict[str, bytes] = {}
     most = MOST_ELSE + 2 * sum(max(size, LONGEST_LIST) for size in wanted.values())
     try:
+        check_regular(file)
         with (
             gzip.open(file) as unzipped,
             tarfile.open(fileobj=(whole := Limited(unzipped, most)), mode="r|", bufsize=BLOCK) as archive,  # type: ignore[call-overload]

@@ -18,6 +18,7 @@ from shc.datasets.reading import check_labels, check_size, resized
 from shc.datasets.sources import SourceFile, located, require
 from shc.datasets.splits import assembled, draw
 from shc.hierarchy import Hierarchy
+from shc.untrusted import TooLarge, check_regular
 
 CLASSES = {
     "T-shirt/top": "tops",
@@ -119,9 +120,10 @@ def read_idx(file: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
     header = 4 + 4 * len(shape)
     expected = header + int(np.prod(shape))
     try:
+        check_regular(file)  # a pipe would never end
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
             content = stream.read(expected + 1)  # no more, whatever the file claims to hold
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, TooLarge) as error:
         raise ValueError(f"{file} is cut short or damaged ({error}); delete it and fetch it again") from error
     except OSError as error:
         raise ValueError(f"{file} cannot be read ({error.strerror or error})") from error
