@@ -58,7 +58,7 @@ CASES = [
         "run",
         ("an unknown option", "--nmae x", "--nmae"),
         ("a name that leaves the folder", "--name ../x", "'../x'"),
-        ("an absolute name", "--name /tmp/x", "'/tmp/x'"),
+        ("an absolute name", "--name /srv/x", "'/srv/x'"),
         ("a hidden name", "--name .x", "'.x'"),
         ("an empty name", "--name=", "run name ''"),
         ("a name with a colon", "--name a:b", "'a:b'"),
