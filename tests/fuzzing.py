@@ -32,7 +32,7 @@ PACKAGE = Path(shc.__file__).parent
 MOST = 512 * 2**20  # bytes that reading one input may allocate, and that a target's process may grow
 SLOWEST = 10.0  # seconds of the processor for one input
 PATIENCE = 120.0  # seconds after which an input hangs, on a machine that does something else as well
-EXAMPLES = 40  # drawn from one seed
+EXAMPLES = 40  # drawn from one seed; as many at least are tried, however slow the machine is
 
 
 class Hang(BaseException):
@@ -47,7 +47,7 @@ def fuzz(target, prepare, folder, few=10):
     def one(data):
         nonlocal most, end
         read = prepare(data.draw)  # also when the time is over: hypothesis wants to see the same draws
-        if time.monotonic() > end:
+        if time.monotonic() > end and tally.total() >= EXAMPLES:
             return
         try:
             outcome, taken = watched(read, folder)
@@ -59,7 +59,7 @@ def fuzz(target, prepare, folder, few=10):
 
     begin = secrets.randbelow(2**32) if reliability.FULL else 0
     for number in itertools.count(begin):
-        if time.monotonic() > end:
+        if time.monotonic() > end and tally.total() >= EXAMPLES:
             break
         again = settings(
             max_examples=EXAMPLES, deadline=None, database=None, derandomize=False, print_blob=False,
