@@ -637,5 +637,5 @@ def test_the_notebooks_keep_within_four_gigabytes(tmp_path):
 
 def resident(number):
     with contextlib.suppress(psutil.Error):
-        return psutil.Process(number).memory_info().rss
+        return psutil.Process(number).memory_full_info().pss  # pages that processes share count once
     return 0
