@@ -99,7 +99,8 @@ def training_speed(part: Mapping[str, Any]) -> list[str]:
     lines = [
         "Training beside the loop that a user of torch and torchvision would write (`python benchmarks/training.py`, "
         f"{part['device']}, {part['threads']} threads, {part['date']}; medians of turns on a shared machine): images/s "
-        "of whole steps with augmentation, times the plain loop's; share of the device's rate of matrix products.",
+        "of whole steps with augmentation, times the plain loop's; share of the rate at which torch multiplies large "
+        "matrices there, which convolutions, written for the processor, can surpass.",
         "",
         "| net | pixels | batch | plain loop, float32 | ours, float32 | ours, bfloat16 | share, float32 | bfloat16 |",
         "|---|---|---|---|---|---|---|---|",

@@ -20,6 +20,7 @@ def record(name):
 def test_the_pages_hold_what_the_records_say():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "\n".join(scale_page.speed_numbers(record("metrics"))) in readme
+    assert "\n".join(scale_page.training_numbers(record("training"))) in readme
     assert "\n".join(scale_page.scale_numbers(record("scale"))) in PAGE
     assert "\n".join(scale_page.search_numbers(record("search"))) in PAGE
 
