@@ -41,9 +41,6 @@ def table(rows=ROWS, about=None, **columns):
     [
         (dict(id=LONG), {}, r"unpacks to 10,000,000,000 bytes"),
         (dict(rows=ROWS + 1), {}, "holds 100,001 codes; at most 100,000 are due"),
-        (dict(), dict(compression="zstd"), "packed in another way"),
-        (dict(), dict(compression="gzip"), "packed in another way"),
-        (dict(), dict(use_dictionary=False, column_encoding={"id": "DELTA_BYTE_ARRAY"}), "packed in another way"),
         (dict(label=pa.array(["0"] * ROWS)), {}, "its columns are id .*label string"),
         (dict(label=None), {}, "damaged or not a shard"),
         (dict(code=pa.array([b"9 octets."] * ROWS).cast(pa.binary(9))), {}, "its columns are"),
