@@ -87,10 +87,10 @@ def test_a_shard_of_ours_is_read(store):
         (dict(format="../../x"), "format='../../x'; expected one of parquet, lance"),
         (dict(format=["parquet"]), r"format=\['parquet'\]; expected a text"),
         (dict(hasher=None), "hasher=None; expected a text"),
-        (dict(class_names="ab"), "must be lists of texts"),
-        (dict(paths=[["x"]]), "1 paths of 2 classes"),
+        (dict(class_names="ab"), "is no list of names"),
+        (dict(paths=[["x"]]), "1 paths do not fit 2 classes"),
         (dict(paths=[["x"], ["y", "z"]]), "equally long parent paths"),
-        (dict(paths=[["x"], "y"]), "must be lists of texts"),
+        (dict(paths=[["x"], "y"]), "are no lists of names"),
         (dict(more=1), "unexpected keyword"),
     ],
 )
