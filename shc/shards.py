@@ -53,7 +53,7 @@ class Manifest:
             raise ValueError(f"it announces {self.shards:,} shards; at most {MOST_SHARDS:,} are read")
         if type(self.unlabelled) is not int or not 0 <= self.unlabelled <= self.total:
             raise ValueError(f"unlabelled={self.unlabelled!r:.40}; expected a whole number from 0 to {self.total}")
-        for name in ("hasher", "files", "source"):
+        for name in ("hasher", "files", "source", "format"):
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{name}={getattr(self, name)!r} is no text")
         if self.format not in FORMATS:
