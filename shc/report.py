@@ -125,7 +125,7 @@ def width_on_screen(file: Path) -> int:
     try:
         with Image.open(file, "r", ("PNG",)) as picture:
             dpi, _ = picture.info.get("dpi", (DPI, DPI))
-            return round(picture.width * DPI / dpi)
+            return round(picture.width * DPI / (dpi or DPI))
     except Exception as error:  # Pillow raises whatever it comes across
         raise RunError(f"{file} is no PNG ({type(error).__name__}); delete it, then repeat `shc report`") from error
 
@@ -137,7 +137,7 @@ def figure(file: Path, notebooks: Mapping[str, Mapping[str, Any]]) -> str:
         if part.exists() and not part.is_file():  # a pipe would never end
             raise RunError(f"{part} is not a plain file; delete it, then repeat `shc report`")
     text = escape(
-        (alt.read_text(encoding="utf-8") if alt.exists() and not alt.is_symlink() else "").strip()
+        (alt.read_text(encoding="utf-8", errors="replace") if alt.exists() and not alt.is_symlink() else "").strip()
         or file.stem.replace("_", " ")
     )
     source, link = base64.b64encode(file.read_bytes()).decode(), ""

@@ -5,6 +5,7 @@ import json
 import os
 import tracemalloc
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -95,8 +96,8 @@ def test_results_that_no_report_could_show(tmp_path, entries):
 
 
 def test_stored_parameters_of_another_kind(tmp_path):
-    with pytest.raises(ConfigError, match=r"'sise' is no parameter of Data; delete params\.yaml"):
-        Data.of({"data": "emoji", "sise": 3})
+    with pytest.raises(ConfigError, match=r"params\.yaml has a parameter 'sise'; known are .*; delete the file"):
+        Data.read({"data": "emoji", "sise": 3}, tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("1: {a: b}")
     with pytest.raises(RunError, match="gives no parameters for 1"):
         Run(tmp_path).parameters()
@@ -108,7 +109,9 @@ def test_pictures_of_a_run_without_a_scale_or_with_odd_words(tmp_path):
     Image.new("RGB", (40, 30)).save(file, dpi=(100, 100))
     content = file.read_bytes()
     at = content.index(b"pHYs") + 4
-    file.write_bytes(content[:at] + bytes(4) + content[at + 4 :])
+    chunk = bytes(4) + content[at + 4 : at + 9]  # no pixels per metre
+    check = zlib.crc32(b"pHYs" + chunk).to_bytes(4, "big")
+    file.write_bytes(content[:at] + chunk + check + content[at + 13 :])
     file.with_suffix(".txt").write_bytes(b"caf\xe9 <b>")
     assert "caf\ufffd &lt;b&gt;" in report.index(Run(tmp_path), {}) and report.width_on_screen(file) == 40
 
