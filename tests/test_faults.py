@@ -489,7 +489,7 @@ cases = {
     "lancedb": lambda: HammingIndex.open("lance:index"),
     "lancedb, shards": lambda: shard_files.write_shard(Path("a.lance"), *shard),
     "pyarrow": lambda: shard_files.write_shard(Path("a.parquet"), *shard),
-    "pyarrow, reading": lambda: shard_files.read_shard(Path("a.parquet"), []),
+    "pyarrow, reading": lambda: shard_files.read_shard(Path("a.parquet"), [], 0, 1),
     "papermill": pipeline.require_papermill,
     "nbconvert": lambda: report_page.render(Path(sys.argv[1]), {}),
     "distributed": lambda: enter(sweep_jobs.client(2, None)),

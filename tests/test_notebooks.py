@@ -149,7 +149,8 @@ def test_a_notebook_reads_well(name):
     assert tagged == [1]
     for cell in code_cells(book):
         lines = "".join(cell["source"]).splitlines()
-        assert len(lines) <= 24, f"a cell of {name} has {len(lines)} lines:\n{lines[0]}"
+        most = 30 if cell is book["cells"][1] else 24  # parameters are a list, and no code to follow
+        assert len(lines) <= most, f"a cell of {name} has {len(lines)} lines:\n{lines[0]}"
     assert 20 <= len(book["cells"]) <= 40
     if name != SEQUENCE[-1]:
         text = "\n".join("".join(cell["source"]) for cell in book["cells"])
