@@ -218,7 +218,7 @@ PAGES = (
 )
 PICTURES = (
     ("not there", lambda place: None, "a.png"),
-    ("a folder", lambda place: (place / "a.png").mkdir(), "Is a directory"),
+    ("a folder", lambda place: (place / "a.png").mkdir(), "not a plain file"),
     ("empty", written("a.png", ""), "a.png"),
     ("a text", written("a.png", "no picture"), "a.png"),
     ("drawn by a program", written("a.png", "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), "a.png"),

@@ -25,7 +25,7 @@ size big size='big'
 size 1e2 size='1e2' & int
 seed -1 seed=-1
 seed 0.5 seed='0.5'
-seed 99999999999999999999 seed=99999999999999999999
+seed 99999999999999999999 seed='99999999999999999999'
 seed True seed='True' & int
 fold 6 fold=6 & 0 to 5
 fold -1 fold=-1
@@ -88,7 +88,7 @@ min_distance 1.5 min_distance='1.5'
 min_distance 40 min_distance=40 & impossible
 min_distance  min_distance=''
 center_seed -1 center_seed=-1
-center_seed 18446744073709551616 center_seed=18446744073709551616
+center_seed 18446744073709551616 center_seed='18446744073709551616'
 solver gurobi solver='gurobi' & paper-code
 method shcc 'shcc' & did you mean 'shc'
 init random init='random' & scratch

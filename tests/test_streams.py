@@ -235,9 +235,9 @@ def test_training_and_prediction_give_the_same_numbers(pair):
 
 
 def test_each_process_of_a_group_makes_its_part_of_the_batches(pair, monkeypatch):
-    from shc import training
+    from shc import launch
 
-    class Second(training.launch.Ranks):
+    class Second(launch.Ranks):
         """The second of two processes; it sees its own outputs only."""
 
         def wrap(self, model):
@@ -252,7 +252,7 @@ def test_each_process_of_a_group_makes_its_part_of_the_batches(pair, monkeypatch
         def share_buffers(self, model):
             pass
 
-    monkeypatch.setattr(training.launch, "ranks", lambda: Second(1, 2))
+    monkeypatch.setattr(launch, "ranks", lambda: Second(1, 2))
     asked, batches = [], LazyImages.batches
 
     def noted(self, parts):
