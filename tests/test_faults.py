@@ -20,7 +20,6 @@ import numpy as np
 import psutil
 import pytest
 import reliability
-from killed import Forks
 
 import shc
 from shc import cli, executed, files, locks, pipeline, report, store_evaluation, sweep_jobs, verify
@@ -33,13 +32,6 @@ S = np.array([[1.0, -0.5], [-0.5, 1.0]])
 CODES = np.array([[1, 1, -1, -1], [-1, -1, 1, 1]], np.int8)
 FULL = OSError(errno.ENOSPC, "No space left on device")
 GIGABYTES = 2**30
-
-
-@pytest.fixture(scope="module")
-def forks():
-    started = Forks()
-    yield started
-    started.close()
 
 
 def state(folder):

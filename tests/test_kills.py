@@ -21,7 +21,6 @@ import numpy as np
 import psutil
 import pytest
 import reliability
-from killed import Forks
 
 import shc
 from shc import pipeline
@@ -107,13 +106,6 @@ FINISHED = {  # the files by which a step of a run is finished
     "random centers": ("centers-random.npz",),
     "hasher": ("hasher.safetensors", "codes.npz"),
 }
-
-
-@pytest.fixture(scope="module")
-def forks():
-    started = Forks()
-    yield started
-    started.close()
 
 
 def begin(folder):

@@ -1,6 +1,5 @@
 """docs/reliability.md says what the record says, and the record holds what the project promises."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -10,11 +9,8 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def writer():
-    spec = importlib.util.spec_from_file_location("write_reliability", ROOT / "tools" / "write_reliability.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def writer(tool):
+    return tool("write_reliability")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """What comes from elsewhere: pins that pip resolves to, licences of all of it, and what SECURITY.md promises."""
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -14,11 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
-def licenses():
-    spec = importlib.util.spec_from_file_location("write_licenses", ROOT / "tools" / "write_licenses.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def licenses(tool):
+    return tool("write_licenses")
 
 
 def test_pip_resolves_the_requirements_to_the_pins_that_are_installed(tmp_path):
